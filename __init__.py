@@ -1,0 +1,14 @@
+"""ComfyUI's door to the pack. It imports relatively, and nothing heavy.
+
+ComfyUI loads this file under a module name made of the folder's absolute path, so the folder may
+be called anything.
+"""
+
+from __future__ import annotations
+
+
+async def comfy_entrypoint():
+    """Return the extension that lists the nodes; ComfyUI awaits it when it loads the pack."""
+    from .nodes import DWPoseExtension
+
+    return DWPoseExtension()
