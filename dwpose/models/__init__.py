@@ -1,0 +1,1 @@
+"""Networks in plain torch: RTMPose, YOLOX, their folded form, and ONNX in and out."""
