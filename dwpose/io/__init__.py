@@ -1,0 +1,1 @@
+"""Pictures and keypoint files, in and out."""
