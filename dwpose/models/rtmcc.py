@@ -71,8 +71,8 @@ class GatedAttentionUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens [N,K,dim] to [N,K,dim]."""
         gate, value, base = F.silu(self.uv(self.ln(x))).split(self.splits, dim=-1)
-        query = base * self.gamma[0] + self.beta[0]
-        key = base * self.gamma[1] + self.beta[1]
+        # Query and key are two learned affine maps of one vector.
+        query, key = (base.unsqueeze(2) * self.gamma + self.beta).unbind(dim=2)
         # Scaling the query, not the product, keeps fp16 away from its largest number.
         attention = F.relu(torch.matmul(query * self.scale, key.transpose(1, 2))).square()
         # The shortcut is taken before the norm.
@@ -120,5 +120,9 @@ class RTMCCHead(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map features [N,C,h,w] to raw SimCC vectors x [N,K,bins_w] and y [N,K,bins_h]."""
-        tokens = self.gau(self.mlp(self.final_layer(x).flatten(2)))
+        return self.from_maps(self.final_layer(x))
+
+    def from_maps(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Map keypoint maps [N,K,h,w], the output of ``final_layer``, to SimCC vectors."""
+        tokens = self.gau(self.mlp(maps.flatten(2)))
         return self.cls_x(tokens), self.cls_y(tokens)

@@ -1,0 +1,1 @@
+"""Training of the whole-body networks: synthetic data, trainer, evaluation."""

@@ -1,0 +1,236 @@
+"""Rendered crops on disk, drawn at random and varied, for machines that render slower than learn.
+
+A pool is a folder of shards. A shard is two files with one stem: ``NAME.images.npy`` (uint8
+[N, H, W, 3] RGB, read by memory map) and ``NAME.labels.npz`` (`keypoints` float32 [N, 133, 2] in
+crop pixels, `visibility` uint8 [N, 133]: 0 outside the crop, 1 hidden, 2 seen). The images are
+renamed into place last, so a shard that was cut off is never seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..crop import normalize
+from ..geometry import transform_points, warp_matrix
+from ..simcc import encode
+from ..skeleton import FLIP_INDICES
+
+SEEN, HIDDEN, OUTSIDE = 2, 1, 0
+
+
+@dataclass(frozen=True)
+class VariationConfig:
+    """How a stored crop is varied each time it is shown.
+
+    Attributes:
+        flip: share of crops that are mirrored.
+        rotate: share that is turned.
+        rotation_deg: largest turn in degrees.
+        zoom: smallest and largest factor on the shown area; above 1 shows more.
+        shift: largest shift as a share of the crop's size.
+        colour: largest change of brightness and contrast as a share.
+        drop: share of crops in which a rectangle is painted over.
+        hidden_weight: weight of points that something covers.
+        outside_weight: weight with which points beyond the crop are taught to be absent.
+    """
+
+    flip: float = 0.5
+    rotate: float = 0.5
+    rotation_deg: float = 35.0
+    zoom: tuple[float, float] = (0.8, 1.25)
+    shift: float = 0.08
+    colour: float = 0.25
+    drop: float = 0.35
+    hidden_weight: float = 0.5
+    outside_weight: float = 0.15
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch, all float32.
+
+    Attributes:
+        images: [N, 3, H, W], normalised RGB.
+        keypoints: [N, K, 2] in crop pixels.
+        labels_x: [N, K, 2W].
+        labels_y: [N, K, 2H].
+        weights: [N, K] for the SimCC loss.
+        inside: [N, K], `weights` where the point lies in the crop, else 0.
+    """
+
+    images: npt.NDArray[np.float32]
+    keypoints: npt.NDArray[np.float32]
+    labels_x: npt.NDArray[np.float32]
+    labels_y: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+    inside: npt.NDArray[np.float32]
+
+
+def write_shard(
+    folder: Path,
+    name: str,
+    images: npt.NDArray[np.uint8],
+    keypoints: npt.NDArray[Any],
+    visibility: npt.NDArray[Any],
+) -> None:
+    """Add a shard to a pool; half-written files are never left under the final names.
+
+    Args:
+        folder: the pool; made when absent.
+        name: stem of the shard's files.
+        images: uint8 [N, H, W, 3], RGB.
+        keypoints: float [N, K, 2] in crop pixels.
+        visibility: integer [N, K], 0 outside, 1 hidden, 2 seen.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{name}.{os.getpid()}.partial"
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            keypoints=np.asarray(keypoints, np.float32),
+            visibility=np.asarray(visibility, np.uint8),
+        )
+    partial.replace(folder / f"{name}.labels.npz")
+    with partial.open("wb") as file:
+        np.save(file, images)
+    partial.replace(folder / f"{name}.images.npy")
+
+
+class CropPool:
+    """All crops of a folder of shards.
+
+    Args:
+        folder: the pool.
+
+    Raises:
+        FileNotFoundError: the folder holds no shard.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        paths = sorted(folder.glob("*.images.npy"))
+        if not paths:
+            raise FileNotFoundError(
+                f"no rendered crops in {folder}; make some with `dwpose synth render -o {folder}`"
+            )
+        self._images = [np.load(path, mmap_mode="r") for path in paths]
+        labels = [np.load(str(path).replace(".images.npy", ".labels.npz")) for path in paths]
+        self.keypoints = np.concatenate([part["keypoints"] for part in labels])
+        self.visibility = np.concatenate([part["visibility"] for part in labels])
+        self._starts = np.cumsum([0, *(len(part) for part in self._images)])
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the crops in pixels."""
+        return self._images[0].shape[1], self._images[0].shape[2]
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return one crop, uint8 [H, W, 3] RGB (a copy)."""
+        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return np.array(self._images[shard][index - self._starts[shard]])
+
+    def batch(
+        self,
+        indices: npt.NDArray[np.int64],
+        rng: np.random.Generator | None = None,
+        variation: VariationConfig | None = None,
+    ) -> Batch:
+        """Put crops together; as stored when `rng` is None, else varied."""
+        settings = variation or VariationConfig()
+        images = np.empty((len(indices), *self.size_hw, 3), np.uint8)
+        keypoints = self.keypoints[indices].copy()
+        visibility = self.visibility[indices].copy()
+        for i, index in enumerate(indices):
+            image = self.image(int(index))
+            if rng is not None:
+                image, keypoints[i], visibility[i] = vary(
+                    image, keypoints[i], visibility[i], rng, settings
+                )
+            images[i] = image
+        return label(images, keypoints, visibility, settings)
+
+    def batches(
+        self, size: int, seed: int, start: int = 0, variation: VariationConfig | None = None
+    ) -> Iterator[Batch]:
+        """Endless varied batches; batch `i` depends on the seed and `i` alone."""
+        step = start
+        while True:
+            rng = np.random.default_rng((seed, step))
+            yield self.batch(rng.integers(0, len(self), size), rng, variation)
+            step += 1
+
+
+def vary(
+    image: npt.NDArray[np.uint8],
+    keypoints: npt.NDArray[np.float32],
+    visibility: npt.NDArray[np.uint8],
+    rng: np.random.Generator,
+    settings: VariationConfig,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Mirror, turn, zoom, shift, recolour and cover one crop, and its points with it."""
+    height, width = image.shape[:2]
+    if rng.random() < settings.flip:
+        image = np.ascontiguousarray(image[:, ::-1])
+        keypoints = keypoints[FLIP_INDICES]
+        keypoints[:, 0] = width - 1 - keypoints[:, 0]
+        visibility = visibility[FLIP_INDICES]
+    turn = 0.0
+    if rng.random() < settings.rotate:
+        turn = float(rng.uniform(-settings.rotation_deg, settings.rotation_deg))
+    zoom = rng.uniform(*settings.zoom)
+    shift = rng.uniform(-settings.shift, settings.shift, 2) * (width, height)
+    matrix = warp_matrix(
+        np.array((width, height)) / 2 + shift,
+        np.array((width, height)) * zoom,
+        (width, height),
+        turn,
+    )
+    image = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    keypoints = transform_points(keypoints, matrix).astype(np.float32)
+    inside = ((keypoints >= 0) & (keypoints < (width, height))).all(axis=-1)
+    # A point that the stored crop does not show may come into the frame, but its pixels do not.
+    visibility = np.where(inside, visibility, OUTSIDE).astype(np.uint8)
+    gain = 1 + rng.uniform(-settings.colour, settings.colour, 3) * (1, 0.4, 0.4)
+    offset = 255 * rng.uniform(-settings.colour, settings.colour) / 2
+    tint = gain[0] * np.array((gain[1], 1.0, gain[2]))
+    image = np.clip(image * tint.astype(np.float32) + np.float32(offset), 0, 255).astype(np.uint8)
+    if rng.random() < settings.drop:
+        high, wide = (np.array((height, width)) * rng.uniform(0.15, 0.35, 2)).astype(int)
+        top, left = rng.integers(0, height - high), rng.integers(0, width - wide)
+        image[top : top + high, left : left + wide] = rng.integers(0, 256, 3)
+        x, y = keypoints.T
+        covered = (x >= left) & (x < left + wide) & (y >= top) & (y < top + high)
+        visibility = np.where(covered & (visibility == SEEN), HIDDEN, visibility).astype(np.uint8)
+    return image, keypoints, visibility
+
+
+def label(
+    images: npt.NDArray[np.uint8],
+    keypoints: npt.NDArray[np.float32],
+    visibility: npt.NDArray[np.uint8],
+    settings: VariationConfig,
+) -> Batch:
+    """Turn crops and points into what the losses take."""
+    size_hw = images.shape[1:3]
+    present = visibility > OUTSIDE
+    labels_x, labels_y, _ = encode(keypoints, present.astype(np.float32), size_hw)
+    strength = np.array((settings.outside_weight, settings.hidden_weight, 1.0), np.float32)
+    weights = strength[visibility]
+    return Batch(
+        normalize(images),
+        keypoints,
+        labels_x,
+        labels_y,
+        weights,
+        np.where(present, weights, 0).astype(np.float32),
+    )
