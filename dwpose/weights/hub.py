@@ -1,0 +1,309 @@
+"""Fetches model files that are not on this machine.
+
+The hub's addresses, tokens and metadata come from huggingface_hub; the bytes are moved by
+`dwpose.weights.transfer`, which goes on where an interrupted download stopped. A file appears
+under its name only when it is whole and its sha256 is right.
+
+Environment: ``HF_ENDPOINT`` (mirror), ``HF_TOKEN``, ``HF_HUB_OFFLINE``, the usual proxy variables,
+and those of `dwpose.weights.store`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import WeightsError
+from .catalogue import ModelEntry
+from .store import (
+    FileState,
+    Folder,
+    absent_message,
+    check,
+    default_folder,
+    locate,
+    models_folder,
+    read_record,
+    sha256_of,
+    state,
+    verify,
+    write_record,
+)
+from .transfer import (
+    CHUNK_BYTES,
+    RETRIED,
+    DiskError,
+    Patience,
+    Report,
+    disk_errors,
+    download,
+    status_error,
+)
+
+Progress = bool | Report
+
+__all__ = [
+    "FileState",
+    "Patience",
+    "absent_message",
+    "check",
+    "default_folder",
+    "fetch",
+    "locate",
+    "models_folder",
+    "offline",
+    "state",
+    "verify",
+]
+
+
+def offline() -> bool:
+    """Whether the environment forbids the network (``HF_HUB_OFFLINE``)."""
+    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE")
+
+
+def fetch(
+    entry: ModelEntry,
+    folder: Folder = None,
+    progress: Progress = True,
+    patience: Patience | None = None,
+) -> Path:
+    """Bring a model file here, unless it is here already.
+
+    Args:
+        entry: What to bring.
+        folder: Models folder; None means `default_folder`.
+        progress: True for a bar on the error stream, or a function of bytes done and bytes in
+            all.
+        patience: How long to try.
+
+    Returns:
+        Its path; the file has been checked.
+
+    Raises:
+        WeightsError: It cannot be had; the message says why and what to do. No half file is left
+            under its name, and what has arrived is kept for the next try.
+    """
+    patience = patience or Patience()
+    if (here := locate(entry, folder)) is not None:
+        check(entry, here)
+        return here
+    if entry.builtin:
+        raise WeightsError(absent_message(entry, folder))
+    if offline():
+        raise WeightsError(
+            f"HF_HUB_OFFLINE forbids the network, and {absent_message(entry, folder)}"
+        )
+    home = models_folder(folder)
+    with disk_errors(home):
+        home.mkdir(parents=True, exist_ok=True)
+    with _locked(home / f".{entry.name}.lock", entry, patience):
+        if (here := locate(entry, folder)) is not None:  # another process was faster
+            check(entry, here)
+            return here
+        return _fetch_into(home / entry.name, entry, progress, patience)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, entry: ModelEntry, patience: Patience) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(str(path))
+    try:
+        with disk_errors(path.parent):
+            lock.acquire(timeout=patience.lock_s)
+    except Timeout:
+        raise WeightsError(
+            f"another process has been fetching {entry.id} for {patience.lock_s:.0f} s; wait for "
+            f"it, or end it and delete {path}."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch_into(target: Path, entry: ModelEntry, progress: Progress, patience: Patience) -> Path:
+    """Download, check, unpack and place one file; the lock is held."""
+    zipped = entry.member is not None
+    part = target.with_name(target.name + (".zip.part" if zipped else ".part"))
+    wanted = entry.archive_sha256 if zipped else entry.sha256 or read_record(target).get("sha256")
+    for attempt in (1, 2):
+        source, published = _download_any(entry, part, wanted, progress, patience)
+        actual = sha256_of(part)
+        if (wanted or published or actual) == actual:
+            break
+        part.unlink(missing_ok=True)
+        # Once more from the start: a stale part, or a proxy's page saved in place of the file.
+        if attempt == 2:
+            raise WeightsError(
+                f"{source} sent a file whose sha256 {actual[:12]}... is not the expected "
+                f"{str(wanted or published)[:12]}...; it was refused and removed. Try another "
+                "network or mirror, or report it if it stays so."
+            )
+    if zipped:
+        part = _unpack(part, target, entry)
+        actual = sha256_of(part)
+        expected = entry.sha256 or read_record(target).get("sha256")
+        if expected not in (None, actual):
+            part.unlink(missing_ok=True)
+            raise WeightsError(
+                f"{source} holds a {entry.member} whose sha256 {actual[:12]}... is not the "
+                f"expected {expected[:12]}...; it was refused and removed."
+            )
+    with disk_errors(target.parent, part):
+        part.replace(target)
+    write_record(target, entry, actual, source)
+    return target
+
+
+def _unpack(archive: Path, target: Path, entry: ModelEntry) -> Path:
+    """Take the one wanted member out of an archive; the archive is removed in any case."""
+    part = target.with_name(target.name + ".part")
+    try:
+        with zipfile.ZipFile(archive) as bundle:
+            # Only a name of ours is ever written, so a member's own path does not matter.
+            members = [
+                info for info in bundle.infolist() if Path(info.filename).name == entry.member
+            ]
+            if len(members) != 1:
+                raise WeightsError(
+                    f"the archive of {entry.id} holds {len(members)} files {entry.member}, not "
+                    "one; report this."
+                )
+            with (
+                disk_errors(part.parent, part),
+                bundle.open(members[0]) as stream,
+                part.open("wb") as out,
+            ):
+                while chunk := stream.read(CHUNK_BYTES):
+                    out.write(chunk)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"the archive of {entry.id} is damaged ({error}); try again.") from None
+    finally:
+        archive.unlink(missing_ok=True)
+    return part
+
+
+def _download_any(
+    entry: ModelEntry, part: Path, wanted: str | None, progress: Progress, patience: Patience
+) -> tuple[str, str | None]:
+    """Download from the hub, or failing that from the plain address.
+
+    Returns:
+        The address used, and the checksum that the hub publishes for it, if any.
+    """
+    problems: list[str] = []
+    with _bar(entry, progress) as report:
+        if entry.repo:
+            try:
+                return _from_hub(entry, part, wanted, report, patience)
+            except WeightsError as error:
+                if entry.url is None or isinstance(error, DiskError):
+                    raise
+                problems.append(str(error))
+        try:
+            url = str(entry.url)
+            size = None if entry.member else entry.bytes
+            download(url, part, tag=wanted, total=size, report=report, patience=patience)
+            return url, None
+        except WeightsError as error:
+            if not problems:
+                raise
+            raise WeightsError(f"{problems[0]} Nor from its second source: {error}") from None
+
+
+def _from_hub(
+    entry: ModelEntry, part: Path, wanted: str | None, report: Report | None, patience: Patience
+) -> tuple[str, str | None]:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    url = hf_hub_url(
+        str(entry.repo), entry.filename, revision=entry.revision, endpoint=_trim(endpoint)
+    )
+    facts = _patiently(lambda: get_hf_file_metadata(url, timeout=patience.timeout_s), url, patience)
+    # Large files carry their sha256 as their tag; others a git hash, which says nothing here.
+    tag = str(facts.etag or "")
+    published = tag if len(tag) == 64 else None
+    if wanted and published and published != wanted:
+        raise WeightsError(
+            f"{url} now holds another file (sha256 {published[:12]}... instead of "
+            f"{wanted[:12]}...); it was not downloaded."
+        )
+    token = build_hf_headers().get("authorization")
+    download(
+        url,
+        part,
+        headers={"Authorization": token} if token else None,
+        tag=wanted or tag or None,
+        total=facts.size,
+        report=report,
+        patience=patience,
+    )
+    return url, published
+
+
+def _trim(endpoint: str | None) -> str | None:
+    return endpoint.rstrip("/") if endpoint else None
+
+
+def _patiently(ask: Callable[[], Any], url: str, patience: Patience) -> Any:
+    """Ask the hub, again where a second try may help, and turn its errors into sentences."""
+    reason = "not tried"
+    for failures in range(1, patience.attempts + 1):
+        wait: float | None = None
+        try:
+            return ask()
+        except Exception as error:  # the hub's HTTP library, and so its errors, vary by version
+            answer = getattr(error, "response", None)
+            code = getattr(answer, "status_code", None)
+            if type(error).__name__ == "OfflineModeIsEnabled":
+                raise WeightsError(f"the network is switched off: {error}") from None
+            if isinstance(code, int) and code >= 400 and code not in RETRIED:
+                raise status_error(code, url) from None
+            if isinstance(code, int) and 0 < code < 400:  # an answer, but not a hub's
+                raise WeightsError(
+                    f"{url} was not answered by a model hub ({error}); check HF_ENDPOINT and the "
+                    "proxy settings."
+                ) from None
+            after = str(getattr(answer, "headers", {}).get("Retry-After", ""))
+            wait = float(after) if after.isdigit() else None
+            reason = f"status {code}" if code else f"{type(error).__name__}: {error}"
+        if failures < patience.attempts:
+            time.sleep(patience.wait_s(failures, wait))
+    raise WeightsError(
+        f"{url.split('/resolve/')[0]} cannot be reached ({reason}); check the network, or set "
+        "HF_ENDPOINT to a mirror."
+    )
+
+
+@contextlib.contextmanager
+def _bar(entry: ModelEntry, progress: Progress) -> Iterator[Report | None]:
+    """A function that shows progress, or passes it on."""
+    if progress is not True:
+        yield progress if callable(progress) else None
+        return
+    from tqdm import tqdm
+
+    with tqdm(
+        unit="B", unit_scale=True, unit_divisor=1000, desc=entry.id, file=sys.stderr, leave=False
+    ) as bar:
+
+        def report(done: int, total: int | None) -> None:
+            if total is not None and bar.total != total:
+                bar.total = total
+            bar.n = done
+            bar.update(0)
+
+        yield report

@@ -1,0 +1,310 @@
+"""Moves bytes from an address into a file: resumes, retries, reports, never leaves half a file.
+
+huggingface_hub's own pump throws away what it has when it is interrupted, and its HTTP client
+changes between versions, so the bytes are fetched here with the standard library; the hub's
+addresses, tokens and metadata still come from huggingface_hub (see `dwpose.weights.hub`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import json
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import WeightsError
+
+Report = Callable[[int, int | None], None]
+"""Called with the bytes so far and the bytes in all (None where the server does not say)."""
+
+CHUNK_BYTES = 1 << 18
+RETRIED = (408, 425, 429, 500, 502, 503, 504)
+"""Statuses that a second try may cure: timeouts, rate limits, a server in trouble."""
+
+USER_AGENT = "dwpose-studio"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try.
+
+    Attributes:
+        timeout_s: Silence after which a connection counts as lost, in s.
+        attempts: Tries without any progress before giving up.
+        backoff_s: Wait before the second try, in s; doubled each time.
+        longest_wait_s: Upper bound of one wait, whatever the server asks for.
+        lock_s: How long to wait for another process that is downloading the same file.
+    """
+
+    timeout_s: float = 30.0
+    attempts: int = 5
+    backoff_s: float = 1.0
+    longest_wait_s: float = 60.0
+    lock_s: float = 3600.0
+
+    def wait_s(self, failures: int, asked_s: float | None = None) -> float:
+        """Seconds to wait after so many failures in a row."""
+        own = self.backoff_s * 2 ** (failures - 1)
+        return min(max(own, asked_s or 0.0), self.longest_wait_s)
+
+
+class DiskError(WeightsError):
+    """A full disk or a folder that cannot be written to; no other source would help."""
+
+
+class Interrupted(Exception):
+    """The transfer stopped for a reason that a new try may cure.
+
+    Attributes:
+        reason: What happened, for people.
+        wait_s: How long the server asked to wait, or None.
+    """
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait_s = wait_s
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but hands a token to no other host than the one it is meant for."""
+
+    def redirect_request(self, req: Any, *args: Any, **kwargs: Any) -> Any:
+        new = super().redirect_request(req, *args, **kwargs)
+        if new is not None and new.host != req.host:
+            new.remove_header("Authorization")
+        return new
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    context = ssl.create_default_context()
+    try:
+        import certifi
+    except ImportError:
+        pass
+    else:  # some Python builds ship no certificates; the system's own stay trusted too
+        context.load_verify_locations(certifi.where())
+    return urllib.request.build_opener(_Redirects, urllib.request.HTTPSHandler(context=context))
+
+
+def disk_full(path: Path, need: int | None = None) -> DiskError:
+    """The error for a full disk.
+
+    Args:
+        path: Folder that is full.
+        need: Bytes that are missing, if known.
+    """
+    more = f" (it takes {need / 1e6:.0f} MB)" if need else ""
+    return DiskError(
+        f"the disk holding {path} is full{more}; free some space, or choose another folder with "
+        "DWPOSE_MODELS."
+    )
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path, leftovers: Path | None = None) -> Iterator[None]:
+    """Turn a full disk and a missing right to write into sentences.
+
+    Args:
+        folder: Folder that is written to.
+        leftovers: File to remove when the disk is full, so that it does not fill it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if leftovers is not None:
+                leftovers.unlink(missing_ok=True)
+            raise disk_full(folder) from error
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            raise DiskError(
+                f"{folder} cannot be written to; choose another folder with DWPOSE_MODELS."
+            ) from error
+        raise
+
+
+def download(
+    url: str,
+    part: Path,
+    *,
+    headers: Mapping[str, str] | None = None,
+    tag: str | None = None,
+    total: int | None = None,
+    report: Report | None = None,
+    patience: Patience | None = None,
+) -> None:
+    """Fetch an address into a file, going on where an earlier try stopped.
+
+    Args:
+        url: The address.
+        part: File to fill; what it holds already is kept if it belongs to the same ``tag``.
+        headers: Extra headers, such as a token.
+        tag: What identifies the contents (a checksum or revision); a part of another one is
+            thrown away.
+        total: Size of the whole in bytes, if known.
+        report: Called as bytes arrive.
+        patience: How long to try.
+
+    Raises:
+        WeightsError: The address does not exist, is not allowed, does not answer in the end, or
+            the disk is full; ``part`` then keeps what arrived, except on a full disk.
+    """
+    patience = patience or Patience()
+    mark = part.with_name(part.name + ".json")
+    with disk_errors(part.parent, part):
+        _keep_only(part, mark, {"url": url, "tag": tag})
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            with disk_errors(part.parent, part):
+                _receive(url, part, dict(headers or {}), total, report, patience.timeout_s)
+            mark.unlink(missing_ok=True)
+            return
+        except Interrupted as stop:
+            after = part.stat().st_size if part.exists() else 0
+            failures = 1 if after > before else failures + 1
+            if failures >= patience.attempts:
+                raise WeightsError(
+                    f"{_host(url)} did not deliver {part.name.removesuffix('.part')} "
+                    f"({stop.reason}); try again later, what has arrived is kept."
+                ) from None
+            time.sleep(patience.wait_s(failures, stop.wait_s))
+
+
+def _host(url: str) -> str:
+    return urllib.parse.urlsplit(url).netloc or url
+
+
+def _keep_only(part: Path, mark: Path, wanted: dict[str, str | None]) -> None:
+    """Throw away a part that belongs to something else, and note what this one belongs to."""
+    try:
+        known = json.loads(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = None
+    # The address may change (a mirror, a signed link) while the contents stay the same.
+    same = isinstance(known, dict) and (
+        known.get("tag") == wanted["tag"] if wanted["tag"] else known == wanted
+    )
+    if not same:
+        part.unlink(missing_ok=True)
+        mark.write_text(json.dumps(wanted), encoding="utf-8")
+
+
+def _receive(
+    url: str,
+    part: Path,
+    headers: dict[str, str],
+    total: int | None,
+    report: Report | None,
+    timeout_s: float,
+) -> None:
+    """One try: ask for what is missing and append it."""
+    have = part.stat().st_size if part.exists() else 0
+    if total is not None and have == total:
+        return
+    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        with _opener().open(
+            urllib.request.Request(url, headers=headers), timeout=timeout_s
+        ) as answer:
+            whole = _whole_size(answer, have)
+            if have and not _continues(answer, have):
+                have = 0  # the server sends everything again
+            expected = whole if whole is not None else total
+            if expected is not None:
+                free = shutil.disk_usage(part.parent).free
+                if free < expected - have:
+                    raise disk_full(part.parent, expected - have)
+            have = _append(answer, part, have, expected, report)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing lies beyond what is here: it is not a part of this file
+            part.unlink(missing_ok=True)
+            raise Interrupted("the server has less than is here") from None
+        raise _status(error, url) from None
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise Interrupted(f"{_plain(reason)}") from None
+    except (ConnectionError, ssl.SSLError) as error:
+        raise Interrupted(_plain(error)) from None
+    if expected is not None and have != expected:
+        if have > expected:
+            part.unlink(missing_ok=True)
+        raise Interrupted(f"the connection was cut after {have} of {expected} bytes")
+
+
+def _plain(reason: object) -> str:
+    if isinstance(reason, TimeoutError):
+        return "no answer in time"
+    return str(reason) or type(reason).__name__
+
+
+def _whole_size(answer: Any, have: int) -> int | None:
+    """Size of the whole file as the answer tells it."""
+    span = answer.headers.get("Content-Range", "")
+    if answer.status == 206 and "/" in span:
+        size = span.rsplit("/", 1)[-1]
+        return int(size) if size.isdigit() else None
+    length = answer.headers.get("Content-Length")
+    if length is None or not length.isdigit():
+        return None
+    return int(length) + (have if answer.status == 206 else 0)
+
+
+def _continues(answer: Any, have: int) -> bool:
+    span = answer.headers.get("Content-Range", "")
+    return answer.status == 206 and span.removeprefix("bytes ").startswith(f"{have}-")
+
+
+def _append(answer: Any, part: Path, have: int, expected: int | None, report: Report | None) -> int:
+    with part.open("r+b" if have else "wb") as out:
+        out.seek(have)
+        if report is not None:
+            report(have, expected)
+        while chunk := answer.read1(CHUNK_BYTES):
+            out.write(chunk)
+            have += len(chunk)
+            if report is not None:
+                report(have, expected)
+    return have
+
+
+def _status(error: urllib.error.HTTPError, url: str) -> Exception:
+    """The exception for an HTTP status."""
+    if error.code in RETRIED:
+        after = error.headers.get("Retry-After", "") if error.headers else ""
+        return Interrupted(f"status {error.code}", float(after) if after.isdigit() else None)
+    return status_error(error.code, url)
+
+
+def status_error(code: int, url: str) -> WeightsError:
+    """The sentence for a status that no second try will cure.
+
+    Args:
+        code: HTTP status.
+        url: What was asked for.
+    """
+    what = urllib.parse.urlunsplit((*urllib.parse.urlsplit(url)[:3], "", ""))
+    if code in (401, 403):
+        return WeightsError(
+            f"{what} may not be read (status {code}); if it needs an account, set HF_TOKEN to "
+            "a token that may read it."
+        )
+    if code in (404, 410):
+        return WeightsError(
+            f"{what} does not exist (status {code}); it was moved or removed. Choose another "
+            "model, or give the path of a file you have."
+        )
+    return WeightsError(f"{_host(url)} refused {what} (status {code}); try again later.")
