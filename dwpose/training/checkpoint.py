@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ..io.atomic import write_atomically
 
 
 def network_metadata(model: nn.Module, note: str = "") -> dict[str, Any]:
@@ -25,13 +27,10 @@ def network_metadata(model: nn.Module, note: str = "") -> dict[str, Any]:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write a safetensors file whose header carries `metadata` under the key ``dwpose``."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(ready, partial, metadata={"dwpose": json.dumps(metadata, sort_keys=True)})
-    partial.replace(path)
+    write_atomically(path, save(ready, {"dwpose": json.dumps(metadata, sort_keys=True)}))
 
 
 def save_network(path: Path, model: nn.Module, half: bool = False, note: str = "") -> None:
@@ -51,10 +50,9 @@ def save_network(path: Path, model: nn.Module, half: bool = False, note: str = "
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a resumable state (networks, optimizer, counters) with torch, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, buffer.getvalue())
 
 
 def load_state(path: Path) -> dict[str, Any]:

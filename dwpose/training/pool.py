@@ -8,7 +8,7 @@ renamed into place last, so a shard that was cut off is never seen.
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from ..crop import normalize
 from ..geometry import transform_points, warp_matrix
+from ..io.atomic import write_atomically
 from ..simcc import encode
 from ..skeleton import FLIP_INDICES
 
@@ -90,18 +91,15 @@ def write_shard(
         keypoints: float [N, K, 2] in crop pixels.
         visibility: integer [N, K], 0 outside, 1 hidden, 2 seen.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{name}.{os.getpid()}.partial"
-    with partial.open("wb") as file:
-        np.savez(
-            file,
-            keypoints=np.asarray(keypoints, np.float32),
-            visibility=np.asarray(visibility, np.uint8),
-        )
-    partial.replace(folder / f"{name}.labels.npz")
-    with partial.open("wb") as file:
-        np.save(file, images)
-    partial.replace(folder / f"{name}.images.npy")
+    labels, pixels = io.BytesIO(), io.BytesIO()
+    np.savez(
+        labels,
+        keypoints=np.asarray(keypoints, np.float32),
+        visibility=np.asarray(visibility, np.uint8),
+    )
+    np.save(pixels, images)
+    write_atomically(folder / f"{name}.labels.npz", labels.getvalue())
+    write_atomically(folder / f"{name}.images.npy", pixels.getvalue())
 
 
 class CropPool:

@@ -1,0 +1,57 @@
+"""``dwpose train``: run a recipe, a small Python file that says what is trained and on what."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+EXAMPLES = """examples:
+  dwpose train training/recipes/builtin_t.py -o runs/builtin-t --set pool=runs/pool
+  dwpose train training/recipes/builtin_t.py --show
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="run a training recipe",
+        description="Run a recipe: a Python file with a frozen dataclass `Settings` and a "
+        "function `run(settings, folder)`. A run that was stopped continues in its folder.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipe", help="path of the recipe, for instance training/recipes/NAME.py")
+    parser.add_argument("-o", "--output", help="folder of the run; needed unless --show")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting"
+    )
+    parser.add_argument("--show", action="store_true", help="print the settings and stop")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; 0 when the recipe came to its end, 2 for bad settings."""
+    from ..training.recipe import change, load_recipe
+
+    try:
+        recipe = load_recipe(args.recipe)
+        settings = change(recipe.Settings(), args.set)
+    except (OSError, ValueError) as fault:
+        sys.stderr.write(f"dwpose train: {fault}\n")
+        return 2
+    if args.show:
+        for name, value in vars(settings).items():
+            sys.stdout.write(f"{name}={value}\n")
+        return 0
+    if not args.output:
+        sys.stderr.write("dwpose train: name a folder for the run with -o\n")
+        return 2
+    from pathlib import Path
+
+    try:
+        recipe.run(settings, Path(args.output))
+    except (OSError, ValueError) as fault:
+        sys.stderr.write(f"dwpose train: {fault}\n")
+        return 2
+    return 0

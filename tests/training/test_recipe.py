@@ -1,0 +1,42 @@
+"""Recipes are found by path and changed by text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dwpose.training.recipe import change, load_recipe
+
+RECIPES = Path(__file__).resolve().parents[2] / "training" / "recipes"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.stem)
+def test_every_recipe_loads_with_defaults(path):
+    recipe = load_recipe(path)
+    assert recipe.Settings() == change(recipe.Settings(), [])
+
+
+def test_settings_are_read_by_their_type():
+    recipe = load_recipe(RECIPES / "builtin_t.py")
+    settings = change(recipe.Settings(), ["batch=64", "rate=2e-3", "minutes=1.5", "pool=a=b"])
+    assert (settings.batch, settings.rate, settings.minutes) == (64, 2e-3, 1.5)
+    assert settings.pool == "a=b"
+    assert change(settings, ["minutes=none"]).minutes is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("batch=many", "int"), ("colour=1", "settings are"), ("batch", "batch")]
+)
+def test_wrong_settings_are_refused(text, message):
+    recipe = load_recipe(RECIPES / "builtin_t.py")
+    with pytest.raises(ValueError, match=message):
+        change(recipe.Settings(), [text])
+
+
+def test_a_file_that_is_no_recipe_is_refused(tmp_path):
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    with pytest.raises(ValueError, match="Settings"):
+        load_recipe(tmp_path / "empty.py")
+    with pytest.raises(FileNotFoundError, match="training/recipes"):
+        load_recipe(tmp_path / "none.py")
