@@ -1,0 +1,338 @@
+"""Synthetic people with 133 labelled points: `SyntheticPeople(config).sample(batch, seed)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import body as B
+from .background import Photos, backdrops
+from .camera import View, place_cameras
+from .dice import Dice, about
+from .outfit import dress, sample_outfits
+from .poses import PoseLibrary, sample_actions, sample_poses
+from .raster import Fragments, rasterize
+from .shade import albedo, light_up, sample_lights, sample_looks
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """What to render.
+
+    Attributes:
+        size_hw: crop height and width in pixels.
+        supersample: the frame is rendered this many times larger and averaged.
+        poses: a motion library (.npz); made-up poses when None.
+        backgrounds: a folder of photos without people; made-up pictures when None.
+        split: "all", "train" or "val" of poses, backgrounds and body shapes.
+        framing: odds of full, knees-up, waist-up, bust, face and one hand.
+        neighbours: odds of 0, 1 and 2 further people near the subject.
+        padding, box_jitter, box_shift: see `camera.place_cameras`.
+        photo_share: share of backgrounds that are photos, where there are any.
+    """
+
+    size_hw: tuple[int, int] = (256, 192)
+    supersample: int = 1
+    poses: Path | str | None = None
+    backgrounds: Path | str | None = None
+    split: str = "all"
+    framing: tuple[float, ...] = (0.35, 0.17, 0.24, 0.14, 0.06, 0.04)
+    neighbours: tuple[float, ...] = (0.6, 0.28, 0.12)
+    padding: float = 1.25
+    box_jitter: float = 0.14
+    box_shift: float = 0.05
+    photo_share: float = 0.8
+
+
+@dataclass(frozen=True)
+class SyntheticBatch:
+    """Rendered crops and their labels; coordinates in crop pixels, pixel centres at integers.
+
+    Attributes:
+        images: uint8 RGB [N,3,H,W].
+        keypoints: float32 [N,133,2] of the subject.
+        visibility: int64 [N,133]: 0 outside the crop or the picture, 1 hidden, 2 seen.
+        weights: float32 [N,133]: 1 seen, 0.5 hidden, 0 otherwise and for a face or hand of which
+            fewer than 5 % of the points are seen.
+        boxes: float32 [N,4] xyxy, the subject's box before padding and jitter.
+        people_boxes: float32 [N,M,4] xyxy of everybody's visible surface, the subject first, the
+            rest padded with zeros; people_keypoints: float32 [N,M,133,2];
+            people_visibility: int64 [N,M,133].
+        framing: int64 [N].
+    """
+
+    images: Tensor
+    keypoints: Tensor
+    visibility: Tensor
+    weights: Tensor
+    boxes: Tensor
+    people_boxes: Tensor
+    people_keypoints: Tensor
+    people_visibility: Tensor
+    framing: Tensor
+
+
+# Metres by which a point may lie behind the visible surface and still count as seen, by depth
+# inside the body: face points are on the skin, hips lie deep in the flesh.
+_SLACK = (
+    (slice(0, 3), 0.020),
+    (slice(3, 5), 0.030),
+    (slice(5, 9), 0.090),
+    (slice(9, 11), 0.050),
+    (slice(11, 15), 0.090),
+    (slice(15, 23), 0.050),
+    (slice(23, 91), 0.012),
+    (slice(91, 133), 0.022),
+)
+_COARSE_BELOW = 150.0  # pixels per metre under which the coarse mesh is drawn
+
+
+class SyntheticPeople:
+    """Renders people and knows where their points are.
+
+    Args:
+        config: what to render.
+        device: where to render.
+
+    Example:
+        >>> engine = SyntheticPeople(SyntheticConfig())
+        >>> batch = engine.sample(8, seed=1)
+        >>> batch.images.shape
+        torch.Size([8, 3, 256, 192])
+    """
+
+    def __init__(
+        self, config: SyntheticConfig | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        self.config = config = config or SyntheticConfig()
+        self.device = torch.device(device)
+        body = B.load_body()
+        self.library = PoseLibrary(config.poses, body, config.split) if config.poses else None
+        self.photos = (
+            Photos(config.backgrounds, config.split, device) if config.backgrounds else None
+        )
+        shapes = body.shape_samples
+        held_out = torch.arange(len(shapes)) % 10 == 0
+        keep = {"all": held_out | True, "train": ~held_out, "val": held_out}[config.split]
+        self.body = body = body.to(self.device)
+        self.shapes = shapes[keep].to(self.device)
+        self.slack = torch.zeros(133, device=self.device)
+        for part, metres in _SLACK:
+            self.slack[part] = metres
+        points = B.keypoints_of(body, body.template[None], body.joint_template[None])[0]
+        self.brow_lines = points[40:50].view(2, 5, 3)
+        eyes = body.template[body.part == B.EYE]
+        self.eye_centres = torch.stack(
+            [
+                (eyes[eyes[:, 0] > 0].amin(0) + eyes[eyes[:, 0] > 0].amax(0)) / 2,
+                (eyes[eyes[:, 0] < 0].amin(0) + eyes[eyes[:, 0] < 0].amax(0)) / 2,
+            ]
+        )
+        skin = (body.part == B.SKIN).nonzero()[:, 0]
+        self.sample_points = skin[::7]
+
+    @torch.no_grad()
+    def sample(self, batch: int, seed: int) -> SyntheticBatch:
+        """Render `batch` crops; the same seed on the same device gives the same result.
+
+        Args:
+            batch: number of crops; 8 to 32 are quickest on a CPU, 256 and more on a GPU.
+            seed: any integer.
+        """
+        body, config, device = self.body, self.config, self.device
+        dice = Dice(seed, device)
+        extra = dice.choice(config.neighbours, batch).cpu()
+        image_of = torch.repeat_interleave(torch.arange(batch), 1 + extra)
+        rank = torch.arange(len(image_of)) - (torch.cumsum(1 + extra, 0) - 1 - extra)[image_of]
+        image_of, rank = image_of.to(device), rank.to(device)
+        subject = (rank == 0).nonzero()[:, 0]
+        people = len(image_of)
+
+        shape = self.shapes[dice.integers(len(self.shapes), people)]
+        shape = torch.cat([shape[:, :6], shape[:, 6:] + dice.normal(0.15, people, 58)], 1)
+        wear = sample_outfits(dice, people)
+        clothes = dress(body, wear)
+        actions = sample_actions(body, dice, people)
+        rest, heads = B.shape_body(body, shape, actions, clothes.push)
+        rotations = sample_poses(body, dice, people, self.library)
+        posed, normals, joints = B.pose_body(body, rest, heads, rotations)
+        posed, normals, joints = self._gather_people(dice, posed, normals, joints, rank)
+        points = B.keypoints_of(body, posed, joints)
+
+        framing = dice.choice(config.framing, batch)
+        view = place_cameras(
+            posed[subject][:, self.sample_points],
+            body.attributes[self.sample_points],
+            points[subject],
+            dice,
+            framing,
+            config.size_hw,
+            config.padding,
+            config.box_jitter,
+            config.box_shift,
+        )
+        screen = view.project(posed, image_of)
+        fragments, inverse_depth = self._draw(screen, image_of, clothes, view)
+        looks = sample_looks(dice, people)
+        lights = sample_lights(dice, batch)
+        behind = backdrops(dice, batch, config.size_hw, self.photos, config.photo_share)
+        picture = self._paint(fragments, normals, image_of, view, wear, looks, lights, behind)
+        picture = self._cut_at_border(picture, view.border)
+        labelled = view.project(points, image_of)
+        seen = self._visibility(labelled, image_of, inverse_depth, view)
+        boxes = self._people_boxes(screen, clothes.shown & ~clothes.hidden, image_of, view)
+        return self._pack(picture, labelled, seen, boxes, image_of, rank, view)
+
+    def _gather_people(
+        self, dice: Dice, posed: Tensor, normals: Tensor, joints: Tensor, rank: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Put neighbours beside their subject, turned anyhow, on the same floor."""
+        people = len(rank)
+        away = dice.uniform(-3.1416, 3.1416, people)
+        gap = dice.uniform(0.35, 1.1, people)
+        heading = dice.uniform(-3.1416, 3.1416, people)
+        other = rank > 0
+        turn = about("z", torch.where(other, heading, 0.0)).transpose(1, 2)
+        floor = joints[..., 2].amin(1)
+        first = torch.cummax(torch.where(rank == 0, torch.arange(people, device=rank.device), 0), 0)
+        lift = floor[first.values] - floor
+        move = torch.stack([away.cos() * gap, away.sin() * gap, lift], -1) * other[:, None]
+        return posed @ turn + move[:, None], normals @ turn, joints @ turn + move[:, None]
+
+    def _draw(
+        self, screen: Tensor, image_of: Tensor, clothes, view: View
+    ) -> tuple[Fragments, Tensor]:
+        body, ss = self.body, self.config.supersample
+        height, width = self.config.size_hw
+        if ss > 1:
+            screen = screen.clone()
+            screen[..., :2] = screen[..., :2] * ss + (ss - 1) / 2
+        detail = view.scale[image_of] * screen[:, :, 2].amax(1).clamp(0, 3)
+        coarse = detail < _COARSE_BELOW
+        fine_faces, fine_part = body.faces, body.face_part
+        faces = torch.cat([fine_faces, body.faces_coarse])
+        part = torch.cat([fine_part, body.coarse_part])
+        is_coarse = torch.arange(len(faces), device=self.device) >= len(fine_faces)
+        draw = is_coarse[None] == coarse[:, None]
+        skin = (part == B.SKIN).nonzero()[:, 0]
+        cloth = (part >= B.TIGHTS).nonzero()[:, 0]
+        corners = faces[skin]
+        hidden = clothes.hidden
+        covered = hidden[:, corners[:, 0]] & hidden[:, corners[:, 1]] & hidden[:, corners[:, 2]]
+        draw[:, skin] &= ~covered
+        corners = faces[cloth]
+        shown = clothes.shown
+        worn = shown[:, corners[:, 0]] & shown[:, corners[:, 1]] & shown[:, corners[:, 2]]
+        draw[:, cloth] &= worn
+        pairs = draw.nonzero()
+        size = (len(view.scale), height * ss, width * ss)
+        found = rasterize(screen, image_of, pairs, faces, part >= B.SKIRT, size)
+        self._faces, self._part = faces, part
+        inverse_depth = found.inverse_depth.view(size)[:, ss // 2 :: ss, ss // 2 :: ss]
+        return found, inverse_depth
+
+    def _paint(
+        self, found: Fragments, normals, image_of, view, wear, looks, lights, behind
+    ) -> Tensor:
+        body, ss = self.body, self.config.supersample
+        height, width = self.config.size_hw
+        images = len(behind)
+        corners = self._faces[found.face]  # [M,3]
+        part = self._part[found.face]
+        weights = found.weights[..., None]
+        places = (body.attributes[corners] * weights).sum(1)
+        flat = normals.reshape(-1, 3)
+        normal = (flat[corners + found.person[:, None] * normals.shape[1]] * weights).sum(1)
+        image = image_of[found.person]
+        normal = (view.rotation[image] * normal[:, None]).sum(-1)
+        normal = F.normalize(normal, dim=-1)
+        away = (part >= B.SKIRT) & (normal[:, 2] > 0)
+        normal = torch.where(away[:, None], -normal, normal)
+        colour, _ = albedo(
+            places, part, found.person, wear, looks, self.brow_lines, self.eye_centres
+        )
+        colour = light_up(colour, normal, image, lights)
+        if ss == 1:
+            picture = behind.permute(0, 2, 3, 1).reshape(-1, 3).contiguous()
+            picture[found.pixel] = colour
+            return picture.view(images, height, width, 3).permute(0, 3, 1, 2)
+        layer = torch.zeros(images * height * width * ss * ss, 4, device=self.device)
+        layer[found.pixel, :3] = colour
+        layer[found.pixel, 3] = 1.0
+        layer = layer.view(images, height, ss, width, ss, 4).mean((2, 4)).permute(0, 3, 1, 2)
+        return behind * (1 - layer[:, 3:]) + layer[:, :3]
+
+    def _cut_at_border(self, picture: Tensor, border: Tensor) -> Tensor:
+        height, width = self.config.size_hw
+        y = torch.arange(height, device=self.device)[:, None]
+        x = torch.arange(width, device=self.device)
+        left, top, right, bottom = border[..., None, None].unbind(1)
+        inside = (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
+        return picture * inside[:, None]
+
+    def _visibility(
+        self, labelled: Tensor, image_of: Tensor, inverse_depth: Tensor, view: View
+    ) -> Tensor:
+        height, width = self.config.size_hw
+        x, y, iz = labelled.unbind(-1)
+        left, top, right, bottom = view.border[image_of][..., None].unbind(1)
+        inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5) & (iz > 0)
+        inside &= (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
+        column = x.round().clamp(0, width - 1).long()
+        row = y.round().clamp(0, height - 1).long()
+        surface = inverse_depth[image_of[:, None], row, column]
+        depth = 1 / iz.clamp_min(1e-3)
+        front = 1 / surface.clamp_min(1e-3)
+        seen = depth - self.slack < front
+        return inside.long() * (1 + seen.long())
+
+    def _people_boxes(self, screen: Tensor, drawn: Tensor, image_of: Tensor, view: View) -> Tensor:
+        height, width = self.config.size_hw
+        valid = drawn & (screen[..., 2] > 0)
+        low = screen[..., :2].masked_fill(~valid[..., None], torch.inf).amin(1)
+        high = screen[..., :2].masked_fill(~valid[..., None], -torch.inf).amax(1)
+        border = view.border[image_of]
+        limit = torch.tensor([width - 1.0, height - 1.0], device=self.device)
+        low = torch.maximum(low, border[:, :2].clamp_min(0))
+        high = torch.minimum(torch.minimum(high, border[:, 2:]), limit)
+        box = torch.cat([low, high], 1)
+        return torch.where((high > low).all(1)[:, None], box, 0.0)
+
+    def _pack(
+        self,
+        picture: Tensor,
+        labelled: Tensor,
+        seen: Tensor,
+        boxes: Tensor,
+        image_of: Tensor,
+        rank: Tensor,
+        view: View,
+    ) -> SyntheticBatch:
+        images = len(picture)
+        most = int(rank.max()) + 1
+        all_boxes = torch.zeros(images, most, 4, device=self.device)
+        all_points = torch.zeros(images, most, 133, 2, device=self.device)
+        all_seen = torch.zeros(images, most, 133, dtype=torch.int64, device=self.device)
+        all_boxes[image_of, rank] = boxes
+        all_points[image_of, rank] = labelled[..., :2]
+        all_seen[image_of, rank] = seen
+        visibility = all_seen[:, 0]
+        weights = torch.tensor([0.0, 0.5, 1.0], device=self.device)[visibility]
+        for part in (slice(23, 91), slice(91, 112), slice(112, 133)):
+            unseen = (visibility[:, part] == 2).float().mean(1) < 0.05
+            weights[:, part] *= ~unseen[:, None]
+        return SyntheticBatch(
+            images=(picture * 255 + 0.5).clamp(0, 255).to(torch.uint8),
+            keypoints=all_points[:, 0],
+            visibility=visibility,
+            weights=weights,
+            boxes=view.box,
+            people_boxes=all_boxes,
+            people_keypoints=all_points,
+            people_visibility=all_seen,
+            framing=view.framing,
+        )
