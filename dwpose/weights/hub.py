@@ -233,6 +233,10 @@ def _from_hub(
         str(entry.repo), entry.filename, revision=entry.revision, endpoint=_trim(endpoint)
     )
     facts = _patiently(lambda: get_hf_file_metadata(url, timeout=patience.timeout_s), url, patience)
+    if facts.commit_hash is None:
+        raise WeightsError(
+            f"{url} was not answered by a model hub; check HF_ENDPOINT and the proxy settings."
+        )
     # Large files carry their sha256 as their tag; others a git hash, which says nothing here.
     tag = str(facts.etag or "")
     published = tag if len(tag) == 64 else None
@@ -272,11 +276,6 @@ def _patiently(ask: Callable[[], Any], url: str, patience: Patience) -> Any:
                 raise WeightsError(f"the network is switched off: {error}") from None
             if isinstance(code, int) and code >= 400 and code not in RETRIED:
                 raise status_error(code, url) from None
-            if isinstance(code, int) and 0 < code < 400:  # an answer, but not a hub's
-                raise WeightsError(
-                    f"{url} was not answered by a model hub ({error}); check HF_ENDPOINT and the "
-                    "proxy settings."
-                ) from None
             after = str(getattr(answer, "headers", {}).get("Retry-After", ""))
             wait = float(after) if after.isdigit() else None
             reason = f"status {code}" if code else f"{type(error).__name__}: {error}"

@@ -89,7 +89,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 def _opener() -> urllib.request.OpenerDirector:
     context = ssl.create_default_context()
     try:
-        import certifi
+        import certifi  # pyright: ignore[reportMissingImports]
     except ImportError:
         pass
     else:  # some Python builds ship no certificates; the system's own stay trusted too
