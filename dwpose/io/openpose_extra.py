@@ -73,7 +73,8 @@ class Extra:
 
         The neck is derived from the shoulders and dropped on reading, so it is always the same.
         """
-        place = np.abs(person.points - self.shown).max(axis=1) <= _SAME_PX
+        # As float32, because far out our short decimals differ from it by more than 0.01 px.
+        place = np.abs(person.points.astype(np.float32) - self.shown).max(axis=1) <= _SAME_PX
         same = place & (np.abs(person.c - self.shown_c) <= _SAME_CONFIDENCE)
         same[skeleton.NECK] = True
         return same

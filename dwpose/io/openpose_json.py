@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..skeleton import NUM_KEYPOINTS
 from ..types import DEFAULT_THRESHOLD, People
 from .atomic import write_atomically
 from .openpose_layout import (
@@ -85,7 +86,7 @@ def _frame(people: People, confidence: Confidence, threshold: float, extra: bool
     height, width = people.image_hw
     if extra:
         full = np.concatenate([people.keypoints, people.scores[..., None]], axis=-1)
-        full_out = shortest_decimals(full).reshape(len(people), -1)
+        full_out = shortest_decimals(full).reshape(len(people), 3 * NUM_KEYPOINTS)
         boxes = np.concatenate([people.boxes.xyxy, people.boxes.scores[:, None]], axis=1)
         boxes_out = shortest_decimals(boxes)
         for i, person in enumerate(persons):

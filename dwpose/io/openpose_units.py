@@ -10,9 +10,9 @@ The rule, in order:
    the file is in pixels or confirmed. So a tiny person in the top-left corner of a pixel file
    stays tiny. (A file with nobody but a person under 2 pixels is read as fractions: nobody is
    that small.)
-4. Any other small part is read the way that puts it nearer to its person's body, because some
-   editors mix units within a person; pixels where both are equally near.
-5. A small part of a person without a body is in fractions.
+4. Any other small part of a person whose body is in pixels is read the way that puts it nearer to
+   that body, because some editors mix units within a person; pixels where both are equally near.
+5. A small part of any other person is in fractions.
 """
 
 from __future__ import annotations
@@ -105,8 +105,7 @@ def _parts_in_fractions(
         if part is BODY:
             if not bodies_in_pixels:
                 fractions.append(BODY)
-                body = body * size_wh
-        elif not len(body):
+        elif not len(body) or BODY in fractions:
             fractions.append(part)
         else:
             centre = points.mean(axis=0)
