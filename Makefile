@@ -48,6 +48,12 @@ $(VENV)/.torch:
 	$(PIP) install --quiet "$(TORCH)"
 	@touch $@
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.torch pyproject.toml
+$(VENV)/.demo $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: $(VENV)/.torch pyproject.toml
 	$(PIP) install --quiet -e ".[$*]"
+	@touch $@
+
+# Their pins contradict one another and ours (see pyproject.toml), and they work without them.
+$(VENV)/.bench: $(VENV)/.torch pyproject.toml
+	$(PIP) install --quiet -e ".[bench]"
+	$(PIP) install --quiet --no-deps rtmlib easy-dwpose
 	@touch $@

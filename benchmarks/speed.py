@@ -1,0 +1,320 @@
+"""Speed beside rtmlib and easy-dwpose, in one run: `make bench`.
+
+Every contender runs the same two name-seeded ONNX networks in ONNX Runtime on the CPU and gets the
+same made-up detections; see `scene` and `contenders`. Rounds are interleaved, so that a busy moment
+of the machine meets all of them. Written to results/speed.json and results/speed.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import scene
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+OURS = "dwpose-studio"
+PEOPLE = (1, 4, 16)
+SQUARE_HW = (1024, 1024)
+# A drawing that takes seconds is repeated less often, but at least this often.
+MIN_ROUNDS, DRAW_BUDGET_S = 3, 6.0
+TARGET_AROUND, TARGET_IMPORT_S, TARGET_DRAW_MS = 0.20, 0.3, 1.0
+
+
+def main() -> int:
+    """Measure everything, write both files, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--estimator", default="t-256x192", help="such as l-384x288")
+    parser.add_argument("--detector", default="nano-640", help="such as l-640; rtmlib and "
+                        "easy-dwpose take no other input than 640")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--memory", help=argparse.SUPPRESS)
+    parser.add_argument("--models", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.memory:
+        print(json.dumps(measure_memory(args.memory, sorted(args.models.glob("*.onnx")))))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        paths = scene.export_networks(Path(folder), args.estimator, args.detector)
+        report = {
+            "about": facts(args),
+            "import": measure_imports(args.rounds),
+            "memory": measure_memories(Path(folder)),
+            **measure_calls(list(paths), args.rounds),
+        }
+    report["targets"] = judge(report)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "speed.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    table = to_markdown(report)
+    (args.out / "speed.md").write_text(table, encoding="utf-8")
+    print(table)
+    return 0
+
+
+def facts(args: argparse.Namespace) -> dict[str, Any]:
+    """Say what was measured, on what, with which versions."""
+    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [s for s in info.read_text(encoding="utf-8").splitlines() if "model name" in s]
+        cpu = names[0].partition(":")[2].strip() if names else cpu
+    packages = ("numpy", "opencv-python", "onnxruntime", "torch", "rtmlib", "easy-dwpose")
+    return {
+        "commit": commit,
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
+        "load_average": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in packages},
+        "estimator": args.estimator,
+        "detector": args.detector,
+        "rounds": args.rounds,
+    }
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    """Return median, 10th and 90th percentile in milliseconds, and how many."""
+    tenths = statistics.quantiles(seconds, n=10, method="inclusive")
+    return {
+        "median_ms": round(statistics.median(seconds) * 1e3, 3),
+        "p10_ms": round(tenths[0] * 1e3, 3),
+        "p90_ms": round(tenths[-1] * 1e3, 3),
+        "n": len(seconds),
+    }
+
+
+def measure_imports(rounds: int) -> dict[str, Any]:
+    """Time the import of each package in fresh interpreters."""
+    from contenders import IMPORTS
+
+    seconds: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    torch_loaded = {}
+    for _ in range(max(rounds // 3, 3)):
+        for name, statement in IMPORTS.items():
+            code = (
+                f"import sys, time; t = time.perf_counter(); {statement};"
+                "print(time.perf_counter() - t, 'torch' in sys.modules)"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            )
+            took, loaded = done.stdout.split()
+            seconds[name].append(float(took))
+            torch_loaded[name] = loaded == "True"
+    return {name: {**spread(s), "loads_torch": torch_loaded[name]} for name, s in seconds.items()}
+
+
+def measure_memories(models: Path) -> dict[str, float]:
+    """Return the peak resident memory in MB of a process that handles one case."""
+    from contenders import CONTENDERS
+
+    peaks = {}
+    for name in CONTENDERS:
+        command = [sys.executable, __file__, "--memory", name, "--models", str(models)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks[name] = json.loads(done.stdout)
+    return peaks
+
+
+def measure_memory(name: str, models: list[Path]) -> float:
+    """Handle 4 people at 1080p in this process and return its peak in MB."""
+    from contenders import CLOCK, CONTENDERS
+
+    contender = CONTENDERS[name](*models)  # sorted: rtmpose-..., yolox-...
+    image_hw = scene.SIZES_HW["1080p"]
+    boxes = scene.boxes_of(image_hw, 4)
+    CLOCK.detections = scene.raw_detections(image_hw, boxes, (640, 640))
+    for _ in range(3):
+        contender.pose(scene.picture(image_hw))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 if sys.platform != "darwin" else 1024**2))
+
+
+def measure_calls(paths: list[Path], rounds: int) -> dict[str, Any]:
+    """Time networks, everything around them and drawing for all sizes and numbers of people."""
+    from contenders import CLOCK, CONTENDERS
+
+    made = {name: kind(*paths) for name, kind in CONTENDERS.items()}
+    poses: list[dict[str, Any]] = []
+    draws: list[dict[str, Any]] = []
+    for size, image_hw in scene.SIZES_HW.items():
+        image = scene.picture(image_hw)
+        for count in PEOPLE:
+            boxes = scene.boxes_of(image_hw, count)
+            CLOCK.detections = scene.raw_detections(image_hw, boxes, (640, 640))
+            inside: dict[str, list[float]] = {name: [] for name in made}
+            around: dict[str, list[float]] = {name: [] for name in made}
+            for round_ in range(rounds + 2):
+                for name, contender in made.items():
+                    CLOCK.network_s = 0.0
+                    start = time.perf_counter()
+                    found = contender.pose(image)
+                    took = time.perf_counter() - start
+                    if found != count:
+                        raise RuntimeError(f"{name} found {found} people instead of {count}")
+                    if round_ >= 2:  # two to warm up
+                        inside[name].append(CLOCK.network_s)
+                        around[name].append(took - CLOCK.network_s)
+            poses += [
+                {
+                    "contender": name,
+                    "size": size,
+                    "people": count,
+                    "networks": spread(inside[name]),
+                    "around": spread(around[name]),
+                }
+                for name in made
+            ]
+            draws += measure_drawing(made, size, image_hw, count, rounds)
+    draws += measure_drawing(made, "1024x1024", SQUARE_HW, 1, rounds)
+    return {"poses": poses, "drawing": draws}
+
+
+def measure_drawing(
+    made: dict[str, Any], size: str, image_hw: tuple[int, int], count: int, rounds: int
+) -> list[dict[str, Any]]:
+    """Time the drawing of people, each with all points visible, on a new black picture."""
+    boxes = scene.boxes_of(image_hw, count)
+    drawers: dict[str, Callable[[], Any]] = {n: c.draw(boxes, image_hw) for n, c in made.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in made}
+    for round_ in range(rounds + 1):
+        for name, draw in drawers.items():
+            if len(seconds[name]) >= MIN_ROUNDS and sum(seconds[name]) > DRAW_BUDGET_S:
+                continue
+            start = time.perf_counter()
+            draw()
+            if round_ >= 1:
+                seconds[name].append(time.perf_counter() - start)
+    return [
+        {"contender": name, "size": size, "people": count, "drawing": spread(s)}
+        for name, s in seconds.items()
+    ]
+
+
+def judge(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Compare with the targets that this project set itself."""
+    around = {
+        row["contender"]: row["around"]["median_ms"]
+        for row in report["poses"]
+        if (row["size"], row["people"]) == ("1080p", 4)
+    }
+    square = next(
+        row["drawing"]["median_ms"]
+        for row in report["drawing"]
+        if row["contender"] == OURS and row["size"] == "1024x1024"
+    )
+    imported = report["import"][OURS]
+    rows = [
+        {
+            "target": f"time around the networks, 1080p with 4 people, beside {name}",
+            "wanted": f"at most {TARGET_AROUND:.0%}",
+            "measured": f"{around[OURS] / value:.1%}",
+            "met": around[OURS] <= TARGET_AROUND * value,
+        }
+        for name, value in around.items()
+        if name != OURS
+    ]
+    rows.append(
+        {
+            "target": "import dwpose",
+            "wanted": f"under {TARGET_IMPORT_S:g} s, without torch",
+            "measured": f"{imported['median_ms'] / 1e3:.3f} s",
+            "met": imported["median_ms"] < TARGET_IMPORT_S * 1e3 and not imported["loads_torch"],
+        }
+    )
+    rows.append(
+        {
+            "target": "drawing one person at 1024x1024",
+            "wanted": f"under {TARGET_DRAW_MS:g} ms",
+            "measured": f"{square:.2f} ms",
+            "met": square < TARGET_DRAW_MS,
+        }
+    )
+    return rows
+
+
+def to_markdown(report: dict[str, Any]) -> str:
+    """Lay the report out as Markdown."""
+    about = report["about"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    names = list(report["import"])
+    lines = [
+        "# Speed",
+        "",
+        f"Written by `make bench` at commit {about['commit']}, {about['date']}. "
+        f"{about['cpu']}, {about['cores']} cores (load {about['load_average']} at the start), "
+        f"Python {about['python']}, {versions}. Networks: RTMPose-{about['estimator']} and "
+        f"YOLOX-{about['detector']}, seeded by name, in ONNX Runtime. Milliseconds: median "
+        f"(10th to 90th percentile) of {about['rounds']} interleaved rounds; slow drawings fewer.",
+        "",
+        "easy-dwpose reduces the picture to a shorter side of 512 before it looks at it.",
+        "",
+    ]
+    lines += _table(
+        ["target", "wanted", "measured", "met"],
+        [
+            [r["target"], r["wanted"], r["measured"], "yes" if r["met"] else "**no**"]
+            for r in report["targets"]
+        ],
+    )
+    for title, rows, key in (
+        ("Around the networks", report["poses"], "around"),
+        ("Networks alone", report["poses"], "networks"),
+        ("Drawing", report["drawing"], "drawing"),
+    ):
+        cases = list(dict.fromkeys((r["size"], r["people"]) for r in rows))
+        found = {(r["contender"], r["size"], r["people"]): r[key] for r in rows}
+        lines += [f"## {title}", ""]
+        lines += _table(
+            ["picture", "people", *names],
+            [
+                [size, str(people), *(_cell(found[name, size, people]) for name in names)]
+                for size, people in cases
+            ],
+        )
+    lines += ["## Import and memory", ""]
+    lines += _table(
+        ["", "import", "loads torch", "peak memory, 1080p with 4 people"],
+        [
+            [
+                name,
+                _cell(report["import"][name]),
+                "yes" if report["import"][name]["loads_torch"] else "no",
+                f"{report['memory'][name]} MB",
+            ]
+            for name in names
+        ],
+    )
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _cell(s: dict[str, float]) -> str:
+    digits = 2 if s["median_ms"] < 10 else 1 if s["median_ms"] < 100 else 0
+    low, high = f"{s['p10_ms']:.{digits}f}", f"{s['p90_ms']:.{digits}f}"
+    return f"{s['median_ms']:.{digits}f} ({low} to {high})"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    body = ["| " + " | ".join(row) + " |" for row in rows]
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *body, ""]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
