@@ -21,6 +21,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .atomic import write_atomically
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -147,15 +149,7 @@ def save_image(path: str | os.PathLike[str], image: ImageArray, quality: int | N
         raise ValueError(
             f"path must end in a picture format such as .png, .jpg or .webp, got {path.name!r}"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Same folder, so that os.replace stays within one file system and is atomic.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(encoded.tobytes())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return write_atomically(path, encoded.tobytes())
 
 
 def _read_file(path: Path, name: str) -> ImageArray:
@@ -242,7 +236,7 @@ def _to_uint8(array: npt.NDArray[Any], name: str) -> ImageArray:
         )
     # One pass that scales, rounds and clips; OpenCV's scalar acts on a single channel only.
     flat = np.ascontiguousarray(array, np.float32).reshape(array.shape[0], -1)
-    scaled = cv2.multiply(flat, 255.0, dtype=cv2.CV_8U)
+    scaled = cv2.multiply(flat, 255.0, dtype=cv2.CV_8U)  # pyright: ignore[reportCallIssue, reportArgumentType]
     return np.asarray(scaled, np.uint8).reshape(array.shape)
 
 

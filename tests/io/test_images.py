@@ -208,7 +208,7 @@ def test_save_image_leaves_the_old_file_when_it_fails(tmp_path, rgb, monkeypatch
     def refuse(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("dwpose.io.images.os.replace", refuse)
+    monkeypatch.setattr("dwpose.io.atomic.os.replace", refuse)
     with pytest.raises(OSError, match="no space"):
         save_image(path, rgb[::-1])
     assert path.read_bytes() == before

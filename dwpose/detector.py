@@ -1,0 +1,331 @@
+"""Find people: letterbox, network, decoding and non-maximum suppression, as YOLOX wants it.
+
+Shapes: N pictures, A anchors (rows of a raw output), C classes, P people, M rows of an output
+whose graph already suppressed duplicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .geometry import letterbox_ratio, nms
+from .runtimes.session import Outputs, Session
+from .types import Boxes
+
+Array = npt.NDArray[Any]
+
+# Fill of the letterbox, strides of the three heads, thresholds: DWPose's cv_ox_det / onnxdet.
+FILL: Final = 114
+STRIDES: Final = (8, 16, 32)
+SCORE_THRESHOLD: Final = 0.3
+NMS_THRESHOLD: Final = 0.45
+DEFAULT_SIZE_HW: Final = (640, 640)
+# "person" among COCO's 80 classes, and the only class of person detectors.
+PERSON: Final = 0
+
+
+def letterbox(
+    image: npt.NDArray[np.uint8],
+    size_hw: tuple[int, int],
+    swap_channels: bool = False,
+    out: npt.NDArray[np.float32] | None = None,
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Fit a picture into the top left corner of the network's input, grey elsewhere.
+
+    Args:
+        image: uint8 [H, W, 3].
+        size_hw: height h and width w of the input in pixels.
+        swap_channels: reverse the channels, RGB to BGR.
+        out: float32 [3, h, w] to write into; made when None.
+
+    Returns:
+        float32 [3, h, w] in 0..255, not normalised, and the factor from source to input pixels.
+    """
+    height, width = size_hw
+    ratio = letterbox_ratio(image.shape[:2], size_hw)
+    # Truncated as in YOLOX's preproc; at least a pixel, which the original lacks.
+    new_h, new_w = max(int(image.shape[0] * ratio), 1), max(int(image.shape[1] * ratio), 1)
+    small = image
+    if (new_h, new_w) != image.shape[:2]:
+        small = cv2.resize(image, (new_w, new_h), interpolation=cv2.INTER_LINEAR)
+    if out is None:
+        out = np.empty((3, height, width), np.float32)
+    out[:, new_h:] = FILL
+    out[:, :new_h, new_w:] = FILL
+    # Whole planes: splitting and converting are vectorised, a strided transpose is not.
+    for channel, plane in enumerate(cv2.split(small)):
+        out[2 - channel if swap_channels else channel, :new_h, :new_w] = plane
+    return out, ratio
+
+
+@lru_cache(maxsize=8)
+def _anchors(size_hw: tuple[int, int]) -> tuple[Array, Array]:
+    """Grid positions [A, 2] (x, y) in cells and strides [A, 1] in pixels, row-major by stride."""
+    grids, strides = [], []
+    for stride in STRIDES:
+        rows, columns = size_hw[0] // stride, size_hw[1] // stride
+        y, x = np.mgrid[:rows, :columns]
+        grids.append(np.stack((x, y), axis=-1).reshape(-1, 2))
+        strides.append(np.full((rows * columns, 1), stride))
+    return (
+        np.concatenate(grids).astype(np.float32),
+        np.concatenate(strides).astype(np.float32),
+    )
+
+
+def decode_boxes(raw: Array, size_hw: tuple[int, int], rows: Array | None = None) -> Array:
+    """Turn raw YOLOX box columns into boxes.
+
+    Args:
+        raw: float [A, 4] centre offset and log size in cells; or [R, 4] with `rows`.
+        size_hw: height and width of the network's input in pixels.
+        rows: int [R], which of the A rows `raw` holds; all when None.
+
+    Returns:
+        float [A or R, 4] xyxy in pixels of the network's input.
+    """
+    grid, stride = _anchors(size_hw)
+    if rows is not None:
+        grid, stride = grid[rows], stride[rows]
+    center = (raw[:, :2] + grid) * stride
+    half = np.exp(raw[:, 2:4]) * stride / 2
+    return np.concatenate((center - half, center + half), axis=1)
+
+
+def class_aware_nms(
+    xyxy: Array,
+    scores: Array,
+    nms_threshold: float = NMS_THRESHOLD,
+    score_threshold: float = SCORE_THRESHOLD,
+) -> tuple[Array, Array]:
+    """Suppress duplicates within each class apart.
+
+    Args:
+        xyxy: float [A, 4] in pixels.
+        scores: float [A, C].
+        nms_threshold: a box goes if its IoU with a better one of its class is larger.
+        score_threshold: only scores above it count.
+
+    Returns:
+        int64 [M] rows and int64 [M] classes, class by class, best first in each.
+    """
+    rows, classes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for label in range(scores.shape[1]):
+        alive = np.flatnonzero(scores[:, label] > score_threshold)
+        kept = alive[nms(xyxy[alive], scores[alive, label], nms_threshold)]
+        rows.append(kept)
+        classes.append(np.full(len(kept), label))
+    return np.concatenate(rows), np.concatenate(classes)
+
+
+def _from_raw(
+    raw: Array,
+    size_hw: tuple[int, int],
+    ratio: float,
+    score_threshold: float,
+    nms_threshold: float,
+) -> tuple[Array, Array]:
+    """People in one raw output [A, 5 + C]: boxes [P, 4] in source pixels and scores [P].
+
+    DWPose suppresses above 0.1 in every class, then keeps class 0 above 0.3. Suppression goes
+    from the best score down and class by class, so neither other classes nor boxes below the
+    final threshold can change the result: leaving them out early is the same and costs nothing.
+    It happens in source pixels, because its rule of whole pixels depends on the scale.
+    """
+    scores = raw[:, 4] * raw[:, 5 + PERSON]
+    rows = np.flatnonzero(scores > score_threshold)
+    xyxy = decode_boxes(raw[rows, :4], size_hw, rows) / np.float32(ratio)
+    kept, _ = class_aware_nms(xyxy, scores[rows, None], nms_threshold, score_threshold)
+    return xyxy[kept], scores[rows[kept]]
+
+
+def read_outputs(
+    outputs: Outputs,
+    ratios: Sequence[float],
+    size_hw: tuple[int, int],
+    score_threshold: float = SCORE_THRESHOLD,
+    nms_threshold: float = NMS_THRESHOLD,
+) -> list[tuple[Array, Array]]:
+    """Read people out of whatever a detector graph answers.
+
+    Args:
+        outputs: one of
+            raw YOLOX [N, A, 5 + C];
+            [N, M, 5] xyxy and score, with or without labels [N, M] (mmdeploy's `dets, labels`,
+            as HumanArt's YOLOX);
+            [N, M, 6] xyxy, score, class;
+            counts [N, 1], boxes [N, M, 4], scores [N, M], classes [N, M] (YOLO-NAS, batched);
+            [M, 7] picture, xyxy, score, class (YOLO-NAS, flat).
+        ratios: for each of the N pictures the factor from source to input pixels.
+        size_hw: height and width of the network's input in pixels.
+        score_threshold: only people with a larger score are returned.
+        nms_threshold: for raw outputs; the others come suppressed.
+
+    Returns:
+        for each picture boxes [P, 4] xyxy in source pixels and scores [P].
+
+    Raises:
+        ValueError: the outputs have none of these shapes.
+    """
+    shapes = [tuple(output.shape) for output in outputs]
+    first = outputs[0]
+    ranks = [len(shape) for shape in shapes]
+    anchors = len(_anchors(size_hw)[0])
+    if ranks == [3] and first.shape[1] == anchors and first.shape[2] > 5:
+        return [
+            _from_raw(raw, size_hw, ratio, score_threshold, nms_threshold)
+            for raw, ratio in zip(first, ratios, strict=True)
+        ]
+    if ranks in ([3], [3, 2]) and first.shape[2] == 5:
+        labels = outputs[1] if len(outputs) > 1 else np.zeros(first.shape[:2])
+        boxes, scores = first[..., :4], first[..., 4]
+    elif ranks == [3] and first.shape[2] == 6:
+        boxes, scores, labels = first[..., :4], first[..., 4], first[..., 5]
+    elif ranks == [2, 3, 2, 2] and shapes[1][2] == 4:
+        boxes, scores, labels = outputs[1], outputs[2].copy(), outputs[3]
+        # Rows past the count are padding with whatever numbers.
+        scores[np.arange(scores.shape[1]) >= first.reshape(-1, 1)] = -np.inf
+    elif ranks == [2] and first.shape[1] == 7:
+        parts = [first[first[:, 0] == i] for i in range(len(ratios))]
+        return [
+            _confident(part[:, 1:5] / ratio, part[:, 5], part[:, 6], score_threshold)
+            for part, ratio in zip(parts, ratios, strict=True)
+        ]
+    else:
+        raise ValueError(f"the detector's outputs {shapes} are of no known layout")
+    return [
+        _confident(boxes[i] / ratio, scores[i], labels[i], score_threshold)
+        for i, ratio in enumerate(ratios)
+    ]
+
+
+def _confident(xyxy: Array, scores: Array, labels: Array, threshold: float) -> tuple[Array, Array]:
+    kept = (scores > threshold) & (labels == PERSON)
+    return xyxy[kept], scores[kept]
+
+
+class PersonDetector:
+    """Boxes of the people in pictures.
+
+    Args:
+        session: a running detector.
+        score_threshold: people with a lower score are left out; 0..1.
+        nms_threshold: see `class_aware_nms`; 0..1.
+        clip: cut boxes at the picture's border. The original does not; people who leave the
+            picture then get a crop that is partly black.
+        colour: "bgr" for YOLOX (its training reads BGR files and converts nothing), "rgb" for
+            YOLO-NAS; "auto" takes graphs with a uint8 input for YOLO-NAS.
+        batch_size: pictures that go through the network at once; one on a CPU, where more only
+            costs memory, and eight elsewhere when None.
+        size_hw: input height and width where the session leaves it open.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        score_threshold: float = SCORE_THRESHOLD,
+        nms_threshold: float = NMS_THRESHOLD,
+        clip: bool = True,
+        colour: str = "auto",
+        batch_size: int | None = None,
+        size_hw: tuple[int, int] | None = None,
+    ) -> None:
+        if colour not in ("auto", "bgr", "rgb"):
+            raise ValueError(f"colour must be auto, bgr or rgb, got {colour!r}")
+        self.session = session
+        self.score_threshold = check_unit("score_threshold", score_threshold)
+        self.nms_threshold = check_unit("nms_threshold", nms_threshold)
+        self.clip = clip
+        self.bgr = colour == "bgr" or (colour == "auto" and session.input_dtype != "uint8")
+        self.batch_size = pick_batch_size(session, batch_size, on_cpu=1, elsewhere=8)
+        self.size_hw = session.input_size_hw or size_hw or DEFAULT_SIZE_HW
+        # Inputs are several MB; taking them from here instead of the system saves page faults.
+        # Taking and giving back one at a time keeps threads apart.
+        self._spare: list[npt.NDArray[np.float32]] = []
+
+    def __call__(
+        self,
+        images: Sequence[npt.NDArray[np.uint8]],
+        *,
+        score_threshold: float | None = None,
+        nms_threshold: float | None = None,
+        on_batch: Callable[[], None] | None = None,
+    ) -> list[Boxes]:
+        """Find people in pictures of any sizes.
+
+        Args:
+            images: uint8 [H, W, 3] RGB each.
+            score_threshold: instead of the detector's own.
+            nms_threshold: instead of the detector's own.
+            on_batch: called after each run of the network; what it raises ends the work.
+
+        Returns:
+            boxes of each picture in its own pixels, best first; empty where nobody is.
+        """
+        score = check_unit(
+            "score_threshold", self.score_threshold if score_threshold is None else score_threshold
+        )
+        overlap = check_unit(
+            "nms_threshold", self.nms_threshold if nms_threshold is None else nms_threshold
+        )
+        found: list[Boxes] = []
+        buffer = self._spare.pop() if self._spare else self._new_buffer()
+        try:
+            for start in range(0, len(images), self.batch_size):
+                batch = images[start : start + self.batch_size]
+                ratios = [
+                    letterbox(image, self.size_hw, self.bgr, buffer[i])[1]
+                    for i, image in enumerate(batch)
+                ]
+                outputs = self.session(buffer[: len(batch)])
+                read = read_outputs(outputs, ratios, self.size_hw, score, overlap)
+                found += [
+                    self._finish(xyxy, scores, image.shape[:2])
+                    for (xyxy, scores), image in zip(read, batch, strict=True)
+                ]
+                if on_batch is not None:
+                    on_batch()
+        finally:
+            self._spare.append(buffer)
+        return found
+
+    def _new_buffer(self) -> npt.NDArray[np.float32]:
+        return np.empty((self.batch_size, 3, *self.size_hw), np.float32)
+
+    def _finish(self, xyxy: Array, scores: Array, image_hw: tuple[int, ...]) -> Boxes:
+        if self.clip:
+            xyxy = np.clip(xyxy, 0, (image_hw[1], image_hw[0]) * 2)
+        # Half precision can overflow; and a box without area, for instance one that lay in the
+        # letterbox's grey, holds nobody.
+        good = np.isfinite(xyxy).all(axis=1) & (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
+        best = np.argsort(-scores[good], kind="stable")
+        return Boxes(xyxy[good][best], scores[good][best])
+
+
+def check_unit(name: str, value: float) -> float:
+    """Return a number in 0..1, or raise a ValueError that names the argument."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in 0..1, got {value}")
+    return float(value)
+
+
+def pick_batch_size(session: Session, asked: int | None, on_cpu: int, elsewhere: int) -> int:
+    """Return how many inputs go through a session at once.
+
+    Raises:
+        ValueError: the asked number is below one.
+    """
+    if asked is not None and asked < 1:
+        raise ValueError(f"batch_size must be at least 1, got {asked}")
+    size = asked or (on_cpu if session.info.device == "cpu" else elsewhere)
+    return min(size, session.max_batch or size)

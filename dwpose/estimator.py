@@ -1,0 +1,191 @@
+"""Estimate poses in boxes: crop, network, SimCC decoding, back to the picture's pixels.
+
+Shapes: P people of one picture, N crops of a batch, K = 133 keypoints, h and w the crop's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .crop import IMAGE_MEAN, IMAGE_STD, crop_matrices
+from .detector import pick_batch_size
+from .geometry import BOX_PADDING
+from .runtimes.session import Session
+from .simcc import SPLIT, decode
+from .skeleton import FLIP_INDICES, NUM_KEYPOINTS
+from .types import Boxes, People
+
+Array = npt.NDArray[Any]
+
+_SCALE: Final = tuple(1.0 / std for std in IMAGE_STD)
+_SHIFT: Final = tuple(-mean / std for mean, std in zip(IMAGE_MEAN, IMAGE_STD, strict=True))
+
+
+def write_crop(
+    image: npt.NDArray[np.uint8],
+    matrix: Array,
+    out: npt.NDArray[np.float32],
+    flipped: npt.NDArray[np.float32] | None = None,
+) -> None:
+    """Cut one person out and normalise, straight into the network's input.
+
+    The same numbers as `crop.crop_people` and `crop.normalize`, several times faster: planes are
+    split first, so that every step is vectorised and no picture-sized float array exists.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        matrix: float64 [2, 3] from source pixels to the crop.
+        out: float32 [3, h, w], written.
+        flipped: float32 [3, h, w], written with the mirror image where given.
+    """
+    height, width = out.shape[1:]
+    crop = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    for plane, scale, shift, target in zip(cv2.split(crop), _SCALE, _SHIFT, out, strict=True):
+        np.multiply(plane, np.float32(scale), out=target)
+        target += np.float32(shift)
+    if flipped is not None:
+        flipped[:] = out[:, :, ::-1]
+
+
+def merge_flipped(simcc: tuple[Array, Array], mirrored: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Average the curves of crops with those of their mirror images.
+
+    Args:
+        simcc: x [N, K, 2w] and y [N, K, 2h] of the crops.
+        mirrored: the same of the mirror images.
+
+    Returns:
+        the mean curves, after left and right points and the x axis of the second were swapped
+        back; without a shift, as in mmpose's flip test for SimCC.
+    """
+    x = (simcc[0] + mirrored[0][:, FLIP_INDICES, ::-1]) * np.float32(0.5)
+    y = (simcc[1] + mirrored[1][:, FLIP_INDICES]) * np.float32(0.5)
+    return x, y
+
+
+def to_source(keypoints: Array, inverse: Array) -> npt.NDArray[np.float32]:
+    """Move keypoints [N, K, 2] from crop pixels to source pixels by matrices [N, 2, 3]."""
+    moved = keypoints @ np.swapaxes(inverse[:, :, :2], 1, 2) + inverse[:, None, :, 2]
+    return moved.astype(np.float32)
+
+
+class Estimator:
+    """Poses of people whose boxes are known.
+
+    Args:
+        session: a running RTMPose-like network: normalised RGB in, `simcc_x`, `simcc_y` out.
+        batch_size: crops that go through the network at once, which bounds memory; 4 on a CPU
+            and 32 elsewhere when None.
+        padding: factor by which boxes are enlarged.
+        split: SimCC bins per pixel.
+
+    Raises:
+        ValueError: the session leaves the input size open, or batch_size is below one.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        batch_size: int | None = None,
+        padding: float = BOX_PADDING,
+        split: float = SPLIT,
+    ) -> None:
+        if session.input_size_hw is None:
+            raise ValueError("session must state its input size; a pose network has a fixed one")
+        if not padding > 0:
+            raise ValueError(f"padding must be above 0, got {padding}")
+        self.session = session
+        self.size_hw = session.input_size_hw
+        self.padding = padding
+        self.split = split
+        self.batch_size = pick_batch_size(session, batch_size, on_cpu=4, elsewhere=32)
+        self._spare: list[npt.NDArray[np.float32]] = []
+
+    def __call__(
+        self,
+        images: Sequence[npt.NDArray[np.uint8]],
+        boxes: Sequence[Boxes],
+        *,
+        flip_test: bool = False,
+        on_batch: Callable[[], None] | None = None,
+    ) -> list[People]:
+        """Estimate everybody in all pictures, in batches that span pictures.
+
+        Args:
+            images: uint8 [H, W, 3] RGB each.
+            boxes: the people of each picture.
+            flip_test: also look at the mirror image and average; twice the work, a little
+                more accurate.
+            on_batch: called after each run of the network; what it raises ends the work.
+
+        Returns:
+            one `People` a picture, in the order of its boxes.
+
+        Raises:
+            ValueError: there are not as many boxes as pictures, or the network's answer is not
+                that of a 133-point SimCC model.
+        """
+        if len(images) != len(boxes):
+            raise ValueError(f"boxes must be given for each of {len(images)} pictures")
+        owner = np.repeat(np.arange(len(images)), [len(b) for b in boxes])
+        every = np.concatenate([b.xyxy for b in boxes]) if len(owner) else np.zeros((0, 4))
+        forward, inverse = crop_matrices(every, self.size_hw, self.padding)
+        keypoints = np.empty((len(owner), NUM_KEYPOINTS, 2), np.float32)
+        scores = np.empty((len(owner), NUM_KEYPOINTS), np.float32)
+        buffer = self._spare.pop() if self._spare else self._new_buffer()
+        # Crops and their mirror images share a batch, so that the bound stays.
+        step = max(self.batch_size // 2, 1) if flip_test else self.batch_size
+        try:
+            for start in range(0, len(owner), step):
+                rows = range(start, min(start + step, len(owner)))
+                count = len(rows)
+                for i, row in enumerate(rows):
+                    write_crop(
+                        images[owner[row]],
+                        forward[row],
+                        buffer[i],
+                        buffer[count + i] if flip_test else None,
+                    )
+                x, y = self._run(buffer[: count * 2 if flip_test else count])
+                if flip_test:
+                    x, y = merge_flipped((x[:count], y[:count]), (x[count:], y[count:]))
+                in_crop, scores[start : start + count] = decode(x, y, self.split)
+                keypoints[start : start + count] = to_source(
+                    in_crop, inverse[rows.start : rows.stop]
+                )
+                if on_batch is not None:
+                    on_batch()
+        finally:
+            self._spare.append(buffer)
+        ends = np.cumsum([0, *(len(b) for b in boxes)])
+        return [
+            People(keypoints[low:high], scores[low:high], person_boxes, image.shape[:2])
+            for image, person_boxes, low, high in zip(
+                images, boxes, ends[:-1], ends[1:], strict=True
+            )
+        ]
+
+    def _new_buffer(self) -> npt.NDArray[np.float32]:
+        # One crop and its mirror image must fit even where batch_size is one.
+        return np.empty((max(self.batch_size, 2), 3, *self.size_hw), np.float32)
+
+    def _run(self, crops: npt.NDArray[np.float32]) -> tuple[Array, Array]:
+        outputs = self.session(crops)
+        height, width = self.size_hw
+        expected = [
+            (len(crops), NUM_KEYPOINTS, round(width * self.split)),
+            (len(crops), NUM_KEYPOINTS, round(height * self.split)),
+        ]
+        shapes = [tuple(output.shape) for output in outputs]
+        if shapes != expected:
+            raise ValueError(
+                f"the estimator answered {shapes} instead of SimCC curves {expected}; "
+                "it is not a 133-point SimCC model of this input size"
+            )
+        return outputs[0], outputs[1]

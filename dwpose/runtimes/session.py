@@ -1,0 +1,65 @@
+"""What a running network looks like to the rest of the library: arrays in, arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Outputs = tuple[npt.NDArray[Any], ...]
+
+
+class RuntimeUnavailable(RuntimeError):
+    """The asked runtime, device or precision cannot be had here; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class RuntimeInfo:
+    """What runs a network, and why; reported, so that nobody has to guess.
+
+    Attributes:
+        runtime: "torch" or "onnxruntime".
+        device: "cpu", "cuda:0", "mps", "dml", ... or an ONNX Runtime provider's full name.
+        precision: "fp32", "fp16" or "bf16".
+        reason: one sentence on why this was chosen, including what was tried and failed.
+    """
+
+    runtime: str
+    device: str
+    precision: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.runtime} on {self.device} in {self.precision} ({self.reason})"
+
+
+@runtime_checkable
+class Session(Protocol):
+    """A network that is ready to run.
+
+    Attributes:
+        info: what runs it and why.
+        input_size_hw: height and width of the input in pixels, or None where any size will do.
+        max_batch: the largest N that one call takes at once, or None where there is no limit.
+            Larger batches are split by the session itself; the number says that batching does
+            not pay.
+        input_dtype: what the network itself takes; "uint8" for graphs that normalise inside.
+    """
+
+    info: RuntimeInfo
+    input_size_hw: tuple[int, int] | None
+    max_batch: int | None
+    input_dtype: str
+
+    def __call__(self, images: npt.NDArray[np.float32]) -> Outputs:
+        """Run the network.
+
+        Args:
+            images: float32 [N, 3, H, W], prepared as the network expects.
+
+        Returns:
+            the network's outputs, in its own order; floating outputs are float32.
+        """
+        ...

@@ -1,0 +1,131 @@
+"""Networks on torch: any device it knows, three precisions, folded and channels-last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ..models.fold import fold_batchnorm
+from .session import Outputs, RuntimeInfo, RuntimeUnavailable
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+# Where channels-last was measured faster: on two CPU cores RTMPose-l 161 ms against 250, -t 10.5
+# against 13.6, YOLOX-l 599 against 738; NVIDIA's half precision kernels want it too. Apple's
+# backend copies to its own layout anyway.
+_CHANNELS_LAST = ("cpu", "cuda", "xpu")
+
+
+class TorchSession:
+    """A torch network as a session.
+
+    Args:
+        module: any module that maps [N, 3, H, W] to a tensor or tuple of tensors. Batch norms of
+            our own networks are folded; the module itself is left as it is.
+        input_size_hw: height and width in pixels, or None where any size will do.
+        device: a torch device string: "cpu", "cuda", "cuda:1", "mps", "xpu", ...
+        precision: "fp32", "fp16" or "bf16".
+        reason: why this was chosen; goes into `info`.
+
+    Attributes:
+        info, input_size_hw, max_batch, input_dtype: see `session.Session`.
+        module: the folded network, on the device. `move` puts it elsewhere.
+
+    Raises:
+        ValueError: the precision or the device string is unknown.
+        RuntimeUnavailable: the device is not there, or the network does not fit.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        input_size_hw: tuple[int, int] | None = None,
+        device: str = "cpu",
+        precision: str = "fp32",
+        reason: str = "asked for",
+    ) -> None:
+        if precision not in DTYPES:
+            raise ValueError(f"precision must be one of {', '.join(DTYPES)}, got {precision!r}")
+        self.device = check_device(device)
+        self.dtype = DTYPES[precision]
+        self.input_size_hw = input_size_hw
+        self.max_batch: int | None = None
+        self.input_dtype = "float32"
+        self.info = RuntimeInfo("torch", str(self.device), precision, reason)
+        layout = (
+            torch.channels_last if self.device.type in _CHANNELS_LAST else torch.contiguous_format
+        )
+        self._layout = layout
+        try:
+            folded = fold_batchnorm(module).to(self.device, self.dtype)
+            self.module: nn.Module = folded.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise RuntimeUnavailable(
+                f"torch cannot put the network on device {device!r} in {precision} "
+                f"({_first_line(error)}); try another device or precision"
+            ) from error
+
+    def __call__(self, images: npt.NDArray[np.float32]) -> Outputs:
+        """Run the network; see `session.Session`."""
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.ascontiguousarray(images))
+            batch = batch.to(self.device, self.dtype, memory_format=self._layout)
+            outputs = self.module(batch)
+            if isinstance(outputs, Tensor):
+                outputs = (outputs,)
+            return tuple(_to_numpy(output) for output in outputs)
+
+    def move(self, device: str) -> None:
+        """Put the network on another device, for instance to free a GPU's memory meanwhile.
+
+        Raises:
+            ValueError: the device string is unknown.
+            RuntimeUnavailable: the device is not there.
+        """
+        self.device = check_device(device)
+        self.module.to(self.device)
+        self.info = RuntimeInfo("torch", str(self.device), self.info.precision, self.info.reason)
+
+
+def check_device(device: str) -> torch.device:
+    """Return the torch device of that name.
+
+    Raises:
+        ValueError: torch knows no such name.
+        RuntimeUnavailable: torch knows it, but this machine or this build of torch has none.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(
+            f"device must be a torch device such as cpu, cuda, cuda:1, mps or xpu, got {device!r}"
+        ) from None
+    if found.type == "cpu":
+        return found
+    if found.type == "mps":
+        count = int(torch.backends.mps.is_available())
+    else:
+        backend: Any = getattr(torch, found.type, None)
+        count = backend.device_count() if hasattr(backend, "device_count") else None
+        if count and hasattr(backend, "is_available") and not backend.is_available():
+            count = 0
+    if count is not None and (found.index or 0) >= count:
+        raise RuntimeUnavailable(
+            f"torch {torch.__version__} sees {count} devices of type {found.type}, so there is no "
+            f"{device!r}; install a torch build for it, or choose another device such as cpu"
+        )
+    return found
+
+
+def _to_numpy(output: Tensor) -> npt.NDArray[Any]:
+    if output.is_floating_point():
+        output = output.float()
+    return output.cpu().numpy()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
