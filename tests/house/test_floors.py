@@ -41,7 +41,9 @@ COMFY = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server", "exe
 # Third-party modules by the floor from which they may be used at all: anything else is an error.
 ANYWHERE = {"numpy", "cv2"}
 FROM_IO = {"PIL"}
-FROM_MODELS = {"torch", "onnx", "onnxruntime", "huggingface_hub", "safetensors", "tqdm"}
+FROM_MODELS = {"torch", "onnx", "onnxruntime", "huggingface_hub", "safetensors", "tqdm", "filelock"}
+# Used where it happens to be installed, see weights/transfer.py.
+FROM_MODELS |= {"certifi"}
 FROM_TRAINING = {"matplotlib"}
 
 
