@@ -40,6 +40,10 @@ MAX_PICKLE_BYTES = 256 << 20
 class _Unpickler(pickle.Unpickler):
     """Runs a pickle in which only the names above exist."""
 
+    def __init__(self, stream: IO[bytes], storages: dict[str, Storage]) -> None:
+        super().__init__(stream, encoding="utf-8")
+        self._storages = storages
+
     def find_class(self, module: str, name: str, /) -> Any:
         """Give the stand-in of a name, or refuse it."""
         return stand_in(module, name)
@@ -51,12 +55,13 @@ class _Unpickler(pickle.Unpickler):
         kind, key, numel = pid[1], pid[2], pid[4]
         if not isinstance(kind, StorageType) or not isinstance(numel, int) or numel < 0:
             raise pickle.UnpicklingError("it refers to numbers of an unknown kind")
-        return Storage(str(key), kind.dtype, numel)
+        return self._storages.setdefault(str(key), Storage(str(key), kind.dtype, numel))
 
 
-def _run(stream: IO[bytes], path: Path) -> Any:
+def _run(stream: IO[bytes], path: Path, storages: dict[str, Storage] | None = None) -> Any:
+    """Run a pickle; every block of numbers it mentions goes into ``storages``."""
     try:
-        return _Unpickler(stream, encoding="utf-8").load()
+        return _Unpickler(stream, {} if storages is None else storages).load()
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path.name} was refused, because {error}: only files that hold tensors and nothing "
@@ -149,9 +154,9 @@ class PickleFile:
         if _run(stream, path) != LEGACY_PROTOCOL:
             raise WeightsError(f"{path.name} is a torch checkpoint of an unknown version.")
         _run(stream, path)  # sys_info: endianness and sizes, the same wherever torch runs
-        contents = _run(stream, path)
+        kinds: dict[str, Storage] = {}
+        contents = _run(stream, path, kinds)
         keys = _run(stream, path)
-        kinds = {storage.key: storage for storage in _storages(contents)}
         end = path.stat().st_size
         for key in map(str, keys if isinstance(keys, list) else []):
             header = stream.read(8)
@@ -159,7 +164,6 @@ class PickleFile:
                 raise WeightsError(f"{path.name} is cut short; download it again.")
             numel = struct.unpack("<q", header)[0]
             start = stream.tell()
-            # A storage that no tensor refers to has no known item size; none of ours is so.
             item = ITEM_BYTES[kinds[key].dtype] if key in kinds else 0
             if item == 0 or numel < 0 or start + numel * item > end:
                 raise WeightsError(f"{path.name} is cut short or damaged; download it again.")
@@ -207,18 +211,3 @@ class PickleFile:
                 )
         flat = torch.frombuffer(raw, dtype=dtype)
         return flat.as_strided(lazy.shape, lazy.stride, lazy.offset).clone()
-
-
-def _storages(contents: Any) -> list[Storage]:
-    """Every storage that a tensor in ``contents`` refers to."""
-    found: list[Storage] = []
-    seen: set[int] = set()
-    stack = [contents]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, LazyTensor):
-            found.append(item.storage)
-        elif isinstance(item, dict | list | tuple | set | frozenset) and id(item) not in seen:
-            seen.add(id(item))
-            stack.extend(item.values() if isinstance(item, dict) else item)
-    return found

@@ -206,4 +206,5 @@ def stand_in(module: str, name: str) -> Any:
     log_method = module == "mmengine.logging.history_buffer" and name.startswith("HistoryBuffer.")
     if log_method or (module == "numpy.dtypes" and name.endswith("DType")):
         return Inert
-    raise pickle.UnpicklingError(f"it uses {module}.{name}")
+    home = "builtins" if module == "__builtin__" else module  # its name in Python 2 and 3
+    raise pickle.UnpicklingError(f"it uses {home}.{name}")
