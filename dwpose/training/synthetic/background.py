@@ -106,8 +106,12 @@ def backdrops(
     dice: Dice, count: int, size_hw: tuple[int, int], photos: Photos | None, share: float = 0.8
 ) -> Tensor:
     """Backgrounds, a share of them photos where there are any, float32 [count,3,H,W] in 0..1."""
-    picture = made_up(dice, count, size_hw)
     if photos is None:
-        return picture
-    photo = dice.chance(share, count)[:, None, None, None]
-    return torch.where(photo, photos.sample(dice, count, size_hw), picture)
+        return made_up(dice, count, size_hw)
+    chosen = dice.chance(share, count)
+    picture = torch.empty(count, 3, *size_hw, device=dice.device)
+    for source, where in ((photos.sample, chosen), (made_up, ~chosen)):
+        ids = where.nonzero()[:, 0]
+        if len(ids):
+            picture[ids] = source(dice, len(ids), size_hw)
+    return picture

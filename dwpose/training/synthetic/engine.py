@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from . import body as B
 from .background import Photos, backdrops
 from .camera import View, place_cameras
-from .dice import Dice, about
+from .dice import Dice
+from .faults import camera_faults, occluders, soften_background
 from .outfit import dress, sample_outfits
 from .poses import PoseLibrary, sample_actions, sample_poses
-from .raster import Fragments, rasterize
-from .shade import albedo, light_up, sample_lights, sample_looks
+from .scene import draw_people, gather_people, paint
+from .shade import sample_lights, sample_looks
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class SyntheticConfig:
         neighbours: odds of 0, 1 and 2 further people near the subject.
         padding, box_jitter, box_shift: see `camera.place_cameras`.
         photo_share: share of backgrounds that are photos, where there are any.
+        occluders: share of crops with something in front of the people.
+        faults: whether blur, noise, JPEG and colour faults are added.
     """
 
     size_hw: tuple[int, int] = (256, 192)
@@ -46,6 +48,8 @@ class SyntheticConfig:
     box_jitter: float = 0.14
     box_shift: float = 0.05
     photo_share: float = 0.8
+    occluders: float = 0.28
+    faults: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,6 @@ _SLACK = (
     (slice(23, 91), 0.012),
     (slice(91, 133), 0.022),
 )
-_COARSE_BELOW = 150.0  # pixels per metre under which the coarse mesh is drawn
 
 
 class SyntheticPeople:
@@ -160,7 +163,6 @@ class SyntheticPeople:
         rest, heads = B.shape_body(body, shape, actions, clothes.push)
         rotations = sample_poses(body, dice, people, self.library)
         posed, normals, joints = B.pose_body(body, rest, heads, rotations)
-        posed, normals, joints = self._gather_people(dice, posed, normals, joints, rank)
         points = B.keypoints_of(body, posed, joints)
 
         framing = dice.choice(config.framing, batch)
@@ -175,96 +177,40 @@ class SyntheticPeople:
             config.box_jitter,
             config.box_shift,
         )
+        posed, normals, joints = gather_people(dice, view, image_of, rank, posed, normals, joints)
+        points = B.keypoints_of(body, posed, joints)
         screen = view.project(posed, image_of)
-        fragments, inverse_depth = self._draw(screen, image_of, clothes, view)
-        looks = sample_looks(dice, people)
-        lights = sample_lights(dice, batch)
+        ss = config.supersample
+        drawn = draw_people(body, screen, image_of, clothes, view, config.size_hw, ss)
+        looks, lights = sample_looks(dice, people), sample_lights(dice, batch)
         behind = backdrops(dice, batch, config.size_hw, self.photos, config.photo_share)
-        picture = self._paint(fragments, normals, image_of, view, wear, looks, lights, behind)
+        behind = soften_background(dice, behind)
+        picture = paint(
+            body,
+            drawn,
+            posed,
+            normals,
+            image_of,
+            view,
+            wear,
+            looks,
+            lights,
+            (self.brow_lines, self.eye_centres),
+            behind,
+            ss,
+        )
+        inverse_depth = drawn.inverse_depth
+        if config.occluders > 0:
+            texture = backdrops(dice, batch, config.size_hw, self.photos, 0.5)
+            picture, covered = occluders(dice, picture, texture, config.occluders)
+            inverse_depth = inverse_depth.masked_fill(covered, 1e3)
+        if config.faults:
+            picture = camera_faults(dice, picture)
         picture = self._cut_at_border(picture, view.border)
         labelled = view.project(points, image_of)
         seen = self._visibility(labelled, image_of, inverse_depth, view)
         boxes = self._people_boxes(screen, clothes.shown & ~clothes.hidden, image_of, view)
         return self._pack(picture, labelled, seen, boxes, image_of, rank, view)
-
-    def _gather_people(
-        self, dice: Dice, posed: Tensor, normals: Tensor, joints: Tensor, rank: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Put neighbours beside their subject, turned anyhow, on the same floor."""
-        people = len(rank)
-        away = dice.uniform(-3.1416, 3.1416, people)
-        gap = dice.uniform(0.35, 1.1, people)
-        heading = dice.uniform(-3.1416, 3.1416, people)
-        other = rank > 0
-        turn = about("z", torch.where(other, heading, 0.0)).transpose(1, 2)
-        floor = joints[..., 2].amin(1)
-        first = torch.cummax(torch.where(rank == 0, torch.arange(people, device=rank.device), 0), 0)
-        lift = floor[first.values] - floor
-        move = torch.stack([away.cos() * gap, away.sin() * gap, lift], -1) * other[:, None]
-        return posed @ turn + move[:, None], normals @ turn, joints @ turn + move[:, None]
-
-    def _draw(
-        self, screen: Tensor, image_of: Tensor, clothes, view: View
-    ) -> tuple[Fragments, Tensor]:
-        body, ss = self.body, self.config.supersample
-        height, width = self.config.size_hw
-        if ss > 1:
-            screen = screen.clone()
-            screen[..., :2] = screen[..., :2] * ss + (ss - 1) / 2
-        detail = view.scale[image_of] * screen[:, :, 2].amax(1).clamp(0, 3)
-        coarse = detail < _COARSE_BELOW
-        fine_faces, fine_part = body.faces, body.face_part
-        faces = torch.cat([fine_faces, body.faces_coarse])
-        part = torch.cat([fine_part, body.coarse_part])
-        is_coarse = torch.arange(len(faces), device=self.device) >= len(fine_faces)
-        draw = is_coarse[None] == coarse[:, None]
-        skin = (part == B.SKIN).nonzero()[:, 0]
-        cloth = (part >= B.TIGHTS).nonzero()[:, 0]
-        corners = faces[skin]
-        hidden = clothes.hidden
-        covered = hidden[:, corners[:, 0]] & hidden[:, corners[:, 1]] & hidden[:, corners[:, 2]]
-        draw[:, skin] &= ~covered
-        corners = faces[cloth]
-        shown = clothes.shown
-        worn = shown[:, corners[:, 0]] & shown[:, corners[:, 1]] & shown[:, corners[:, 2]]
-        draw[:, cloth] &= worn
-        pairs = draw.nonzero()
-        size = (len(view.scale), height * ss, width * ss)
-        found = rasterize(screen, image_of, pairs, faces, part >= B.SKIRT, size)
-        self._faces, self._part = faces, part
-        inverse_depth = found.inverse_depth.view(size)[:, ss // 2 :: ss, ss // 2 :: ss]
-        return found, inverse_depth
-
-    def _paint(
-        self, found: Fragments, normals, image_of, view, wear, looks, lights, behind
-    ) -> Tensor:
-        body, ss = self.body, self.config.supersample
-        height, width = self.config.size_hw
-        images = len(behind)
-        corners = self._faces[found.face]  # [M,3]
-        part = self._part[found.face]
-        weights = found.weights[..., None]
-        places = (body.attributes[corners] * weights).sum(1)
-        flat = normals.reshape(-1, 3)
-        normal = (flat[corners + found.person[:, None] * normals.shape[1]] * weights).sum(1)
-        image = image_of[found.person]
-        normal = (view.rotation[image] * normal[:, None]).sum(-1)
-        normal = F.normalize(normal, dim=-1)
-        away = (part >= B.SKIRT) & (normal[:, 2] > 0)
-        normal = torch.where(away[:, None], -normal, normal)
-        colour, _ = albedo(
-            places, part, found.person, wear, looks, self.brow_lines, self.eye_centres
-        )
-        colour = light_up(colour, normal, image, lights)
-        if ss == 1:
-            picture = behind.permute(0, 2, 3, 1).reshape(-1, 3).contiguous()
-            picture[found.pixel] = colour
-            return picture.view(images, height, width, 3).permute(0, 3, 1, 2)
-        layer = torch.zeros(images * height * width * ss * ss, 4, device=self.device)
-        layer[found.pixel, :3] = colour
-        layer[found.pixel, 3] = 1.0
-        layer = layer.view(images, height, ss, width, ss, 4).mean((2, 4)).permute(0, 3, 1, 2)
-        return behind * (1 - layer[:, 3:]) + layer[:, :3]
 
     def _cut_at_border(self, picture: Tensor, border: Tensor) -> Tensor:
         height, width = self.config.size_hw

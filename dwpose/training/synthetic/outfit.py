@@ -168,11 +168,16 @@ def dress(body: B.Body, wear: Outfits) -> Dressing:
     amount = torch.where(label == BOTTOM, column.loose_bottom, amount)
     amount = torch.where(label == SHOE, 0.006, amount)
     push[:, cloth] = amount * (1 + 0.5 * noise)
-    shown[:, cloth] = label != BARE
+    # Legs move through a skirt: nothing is drawn under it but what hangs out below.
+    under = column.skirt & (own[:, B.Z] > column.skirt_z + 0.04) & (own[:, B.ARM] < -0.1)
+    under = under & (own[:, B.TORSO] < 0.12)
+    shown[:, cloth] = (label != BARE) & ~under
 
     skin = (body.part == B.SKIN).nonzero()[:, 0]
     own = body.attributes[skin]
-    hidden[:, skin] = garment(own, column, 0.05) != BARE
+    under = column.skirt & (own[:, B.Z] > column.skirt_z + 0.06) & (own[:, B.ARM] < -0.1)
+    under = under & (own[:, B.TORSO] < 0.1)
+    hidden[:, skin] = (garment(own, column, 0.05) != BARE) | under
     scalp = own[:, B.SCALP]
     bumps = _folds(own, wear)
     hat = torch.where(column.hat, 0.012, 0.0)
@@ -180,7 +185,7 @@ def dress(body: B.Body, wear: Outfits) -> Dressing:
 
     skirt = (body.part == B.SKIRT).nonzero()[:, 0]
     shown[:, skirt] = column.skirt & (body.template[skirt, 2] > column.skirt_z)
-    push[:, skirt] = column.loose_bottom * 0.5 + 0.006
+    push[:, skirt] = column.loose_bottom * 0.5 + 0.012
 
     cards = (body.part == B.HAIR).nonzero()[:, 0]
     place = body.template[cards]

@@ -1,4 +1,4 @@
-"""Body poses: frames of a motion library or made-up ones, with arms, legs, hands and head varied."""
+"""Body poses: frames of a motion library or made-up ones, with limbs, hands and head varied."""
 
 from __future__ import annotations
 
@@ -80,6 +80,8 @@ def sample_poses(body: Body, dice: Dice, people: int, library: PoseLibrary | Non
         pose = _made_up(body, dice, people)
     else:
         pose = library.sample(body, dice, people)
+        stance = dice.chance(0.2, people)[:, None, None, None]  # people who just stand there
+        pose = torch.where(stance, _made_up(body, dice, people), pose)
         for bones, share in ((arms, 0.45), (legs, 0.25)):
             other = library.sample(body, dice, people)[:, bones]
             swap = dice.chance(share, people)[:, None, None, None]
@@ -89,7 +91,8 @@ def sample_poses(body: Body, dice: Dice, people: int, library: PoseLibrary | Non
         pose[:, 0] = torch.where(calm[:, None, None], still, pose[:, 0])
     pose = _mirror_half(body, dice, pose)
 
-    jitter = rotation_vector(dice.normal(0.11, people, len(arms + legs + spine), 3))
+    amount = dice.uniform(0.02, 0.16, people, 1, 1)
+    jitter = rotation_vector(amount * dice.normal(1.0, people, len(arms + legs + spine), 3))
     moved = arms + legs + spine
     pose[:, moved] = pose[:, moved] @ jitter
     _sit(dice, pose, side, spine)

@@ -51,8 +51,10 @@ def rasterize(
     images, height, width = size_nhw
     vertices = screen.shape[1]
     flat = screen.reshape(-1, 3)
-    corner_ids = faces[pairs[:, 1]] + pairs[:, :1] * vertices  # [K,3]
-    xs, ys = flat[:, 0][corner_ids], flat[:, 1][corner_ids]
+    corner_ids = faces.index_select(0, pairs[:, 1]) + pairs[:, :1] * vertices  # [K,3]
+    corners = corner_ids.reshape(-1)
+    xs = flat[:, 0].contiguous().index_select(0, corners).view(-1, 3)
+    ys = flat[:, 1].contiguous().index_select(0, corners).view(-1, 3)
     x0 = xs.amin(1).ceil().clamp_min(0)
     x1 = xs.amax(1).floor().clamp_max(width - 1)
     y0 = ys.amin(1).ceil().clamp_min(0)
@@ -83,10 +85,11 @@ def rasterize(
     count = wide * tall
     owner = torch.repeat_interleave(count)
     start = torch.cumsum(count, 0) - count
-    step = torch.arange(len(owner), device=flat.device) - start[owner]
-    row = torch.div(step, wide[owner], rounding_mode="floor")
-    col = step - row * wide[owner]
-    plane = planes[owner]
+    step = torch.arange(len(owner), device=flat.device) - start.index_select(0, owner)
+    box_width = wide.index_select(0, owner)
+    row = torch.div(step, box_width, rounding_mode="floor")
+    col = step - row * box_width
+    plane = planes.index_select(0, owner)
     fx, fy = col.to(plane.dtype), row.to(plane.dtype)
     wb = plane[:, 0] + plane[:, 1] * fx + plane[:, 2] * fy
     wc = plane[:, 3] + plane[:, 4] * fx + plane[:, 5] * fy

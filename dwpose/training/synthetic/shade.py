@@ -161,7 +161,7 @@ def albedo(
         colour[head], places[head], person[head], wear, looks, brow_lines, eye_centres
     )
     hair = part == B.HAIR
-    strands = looks.hair[person] * (1 + 0.35 * _waves(places, 400.0, horizontal=True))[:, None]
+    strands = looks.hair[person] * (1 + 0.2 * _waves(places, 400.0, horizontal=True))[:, None]
     colour = torch.where(hair[:, None], strands, colour)
     colour = torch.where((part == B.TEETH)[:, None], 0.85, colour)
     eyes = (part == B.EYE).nonzero()[:, 0]
@@ -223,7 +223,7 @@ def _face_colour(
     eye_centres: Tensor,
 ) -> Tensor:
     place = places[:, :3]
-    hair_colour = looks.hair[person] * (1 + 0.3 * _waves(places, 300.0, horizontal=True))[:, None]
+    hair_colour = looks.hair[person] * (1 + 0.16 * _waves(places, 300.0, horizontal=True))[:, None]
 
     def blend(base: Tensor, other: Tensor, amount: Tensor) -> Tensor:
         return base + amount.clamp(0, 1)[:, None] * (other - base)
@@ -242,9 +242,11 @@ def _face_colour(
     near_eye = (place[:, None] - eye_centres).norm(dim=-1).amin(1)
     rim = torch.exp(-(((near_eye - _EYEBALL_RADIUS) / 0.0022).clamp_min(0) ** 2))
     colour = blend(colour, colour * 0.35, 0.75 * rim)
-    jaw = (0.752 - place[:, 2]) / 0.012 + 0.5
-    front = (-0.03 - place[:, 1]) / 0.015
-    beard = torch.minimum(jaw, front).clamp(0, 1) * ((place[:, 2] - 0.685) / 0.01).clamp(0, 1)
+    # A beard: chin, upper lip and a band along the jaw up to the ears, with soft edges.
+    edge = 0.742 + 0.35 * (place[:, 0].abs() - 0.03).clamp_min(0) + 0.003 * _waves(places, 200.0)
+    jaw = (edge - place[:, 2]) / 0.02 + 0.5
+    front = (-0.05 - place[:, 1]) / 0.03
+    beard = torch.minimum(jaw, front).clamp(0, 1) * ((place[:, 2] - 0.68) / 0.02).clamp(0, 1)
     beard = beard * (1 - places[:, B.LIPS]) * looks.beard[person]
     colour = blend(colour, hair_colour, beard)
     # Brow hair is thickest inside and thins outwards; 4 mm is half its height.
@@ -276,6 +278,21 @@ def _eye_colour(places: Tensor, person: Tensor, looks: Looks, centres: Tensor) -
     colour = white + iris * (looks.iris[person] - white)
     colour = colour * (1 - pupil * 0.95)
     return torch.where(behind[:, None], white, colour)
+
+
+def wrinkle(normal: Tensor, places: Tensor, label: Tensor, person: Tensor, looks: Looks) -> Tensor:
+    """Bend the normals of cloth by a sum of sines, [M,3] unit in and out."""
+    cloth = ((label == TOP) | (label == BOTTOM)).nonzero()[:, 0]
+    who = person[cloth]
+    waves = looks.wrinkle[who]  # [m,3,4]
+    phase = (waves[..., :3] * places[cloth, None, :3]).sum(-1) + waves[..., 3]
+    # Folds bunch together: the sine of a sine is steep on one side.
+    slope = torch.cos(phase + 0.8 * torch.sin(phase.roll(1, -1) * 1.7))
+    axis = waves[..., :3] / waves[..., :3].norm(dim=-1, keepdim=True)
+    bend = (slope[..., None] * axis).sum(1) * looks.wrinkle_depth[who][:, None]
+    bent = normal.clone()
+    bent[cloth] = torch.nn.functional.normalize(normal[cloth] + 0.6 * bend, dim=-1)
+    return bent
 
 
 @dataclass(frozen=True)
