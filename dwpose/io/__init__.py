@@ -1,1 +1,1 @@
-"""Pictures and keypoint files, in and out."""
+"""Files in and out: pictures, OpenPose JSON, COCO-WholeBody JSON."""

@@ -72,7 +72,7 @@ def from_pose_keypoint(
         TypeError, ValueError: something cannot be read; the message names its place, such as
             "frame 3, person 1, face_keypoints_2d" (counted from 0).
     """
-    frames = [*_frames(obj, 0)]
+    frames = [*_frames(obj, 0, "")]
     people = [_people(frame, f"frame {i}") for i, frame in enumerate(frames)]
     if any(isinstance(frame, Mapping) and frame.get("animals") for frame in frames):
         warnings.warn("animals were skipped: only people can be read", stacklevel=2)
@@ -90,12 +90,16 @@ def _visible_parts(person: RawPerson) -> frozenset[str]:
     return frozenset(part.key for part in PARTS if len(person.visible(part)))
 
 
-def _frames(obj: Any, depth: int) -> Iterator[Mapping[str, Any] | None]:
+def _frames(obj: Any, depth: int, where: str) -> Iterator[Mapping[str, Any] | None]:
     """Yield the frames of a document, in order."""
     if depth > _MAX_DEPTH:
-        raise ValueError("the document is nested too deeply; give a list of frames")
+        raise ValueError(f"{where}the document is nested too deeply; give a list of frames")
     if isinstance(obj, (str, bytes, bytearray)):
-        yield from _frames(parse_json(obj), depth + 1)
+        try:
+            parsed = parse_json(obj)
+        except ValueError as error:
+            raise ValueError(f"{where}{error}") from error
+        yield from _frames(parsed, depth + 1, where)
     elif isinstance(obj, Mapping):
         inner = next((key for key in _FRAME_LISTS if isinstance(obj.get(key), list)), None)
         if _is_frame(obj):
@@ -103,10 +107,10 @@ def _frames(obj: Any, depth: int) -> Iterator[Mapping[str, Any] | None]:
         elif _is_person(obj):
             yield {"people": [obj]}
         elif inner is not None:
-            yield from _frames(obj[inner], depth + 1)
+            yield from _frames(obj[inner], depth + 1, f"{where}{inner}, ")
         else:
             raise ValueError(
-                "an object has neither people nor keypoints (keys: "
+                f"{where}an object has neither people nor keypoints (keys: "
                 f"{', '.join(map(repr, list(obj)[:8]))}); give POSE_KEYPOINT or OpenPose JSON"
             )
     elif isinstance(obj, (list, tuple)):
@@ -117,12 +121,12 @@ def _frames(obj: Any, depth: int) -> Iterator[Mapping[str, Any] | None]:
             if item is None:
                 yield None
             elif isinstance(item, Mapping) and _is_person(item) and not _is_frame(item):
-                raise ValueError(f"item {i} of the list is a person among frames; wrap it in one")
+                raise ValueError(f"{where}item {i}: a person stands among frames; wrap it in one")
             else:
-                yield from _frames(item, depth + 1)
+                yield from _frames(item, depth + 1, f"{where}item {i}: ")
     else:
         raise TypeError(
-            f"POSE_KEYPOINT must be a list of frames, an object or JSON text, got "
+            f"{where}POSE_KEYPOINT must be a list of frames, an object or JSON text, got "
             f"{type(obj).__name__}"
         )
 
