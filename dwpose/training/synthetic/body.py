@@ -116,7 +116,8 @@ def pose_body(
 
     Args:
         body: the constants.
-        vertices: rest mesh [P,V,3]; heads: rest joints [P,104,3].
+        vertices: rest mesh [P,V,3].
+        heads: rest joints [P,104,3].
         rotations: local rotations [P,104,3,3] in rest axes.
 
     Returns:

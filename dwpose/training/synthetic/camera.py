@@ -113,7 +113,8 @@ def place_cameras(
     """Choose a camera and a crop for every subject.
 
     Args:
-        points: sample points on the subjects, world metres, [N,S,3]; attributes: theirs, [S,14].
+        points: sample points on the subjects, world metres, [N,S,3].
+        attributes: of the sample points, [S,14].
         keypoints: the subjects' points [N,133,3].
         dice: random numbers.
         framing: int64 [N], FULL..HAND.
@@ -202,8 +203,8 @@ def _borders(
     whole = torch.cat([-whole_low, whole_high], 1)
     size = torch.cat([size, size], 1)
     goes_on = whole > box + 0.04 * size
-    cut = dice.chance(0.75, images, 4)
-    near = dice.chance(0.12, images, 4)
+    cut = dice.chance(0.68, images, 4)
+    near = dice.chance(0.07, images, 4)
     at_cut = box + 0.03 * size * dice.uniform(0, 1, images, 4)
     at_side = box + 0.35 * size * dice.uniform(0, 1, images, 4) ** 1.5
     far = torch.full_like(box, 1e4)

@@ -162,7 +162,8 @@ def dress(body: B.Body, wear: Outfits) -> Dressing:
 
     cloth = (body.part == B.TIGHTS).nonzero()[:, 0]
     own = body.attributes[cloth]
-    label = garment(own, column, -0.03)
+    label = garment(own, column, -0.02)
+    drawn = garment(own, column, -0.09)  # wider than the garment: the hem is found per pixel
     noise = _folds(own, wear)
     amount = torch.where(label == TOP, column.loose_top, 0.002)
     amount = torch.where(label == BOTTOM, column.loose_bottom, amount)
@@ -171,7 +172,7 @@ def dress(body: B.Body, wear: Outfits) -> Dressing:
     # Legs move through a skirt: nothing is drawn under it but what hangs out below.
     under = column.skirt & (own[:, B.Z] > column.skirt_z + 0.04) & (own[:, B.ARM] < -0.1)
     under = under & (own[:, B.TORSO] < 0.12)
-    shown[:, cloth] = (label != BARE) & ~under
+    shown[:, cloth] = (drawn != BARE) & ~under
 
     skin = (body.part == B.SKIN).nonzero()[:, 0]
     own = body.attributes[skin]
@@ -192,6 +193,7 @@ def dress(body: B.Body, wear: Outfits) -> Dressing:
     # Cards over the face (in front of the ears and below the hairline) would blindfold everybody.
     over_face = (place[:, 1] < -0.075) & (place[:, 2] < 0.86)
     shown[:, cards] = (place[:, 2] > column.cards) & ~over_face
+    shown[:, cards] &= ~(column.hat & (place[:, 2] > 0.835))
     push[:, cards] = column.hair * 0.6
     return Dressing(push, shown, hidden)
 

@@ -162,7 +162,8 @@ def paint(
         share = found.weights[:, k : k + 1]
         places = places + body.attributes.index_select(0, corners[:, k]) * share
         normal = normal + flat.index_select(0, corners[:, k] + base) * share
-    assert isinstance(places, Tensor) and isinstance(normal, Tensor)
+    assert isinstance(places, Tensor)
+    assert isinstance(normal, Tensor)
     image = image_of.index_select(0, found.person)
     normal = (view.rotation.index_select(0, image) * normal[:, None]).sum(-1)
     normal = F.normalize(normal, dim=-1)
@@ -204,14 +205,18 @@ def _shadows(
     points = points @ world[image_of].transpose(1, 2)
     centre = torch.zeros(images, 3, device=posed.device)
     centre.index_copy_(0, image_of.flip(0), points.mean(1).flip(0))  # the subject wins
-    cell = side / 2.6  # cells per metre: the map is 2.6 m wide
-    flat = (points - centre[image_of][:, None]) * torch.tensor(
-        [cell, cell, 1.0], device=posed.device
-    )
-    grid = (flat[..., :2] + side / 2).long().clamp(0, side - 1)
+    # The map is as wide as the picture needs, but its cells stay wider than the mesh's.
+    distance = (centre[:, None] @ axes)[:, 0, 2]
+    span = (1.5 * frame_width / supersample / view.scale * distance).clamp(1.1, 2.8)
+    cell = side / span  # cells per metre, [N]
+    flat = points - centre[image_of][:, None]
+    spots = flat[..., :2] * cell[image_of][:, None, None] + side / 2
+    on_map = ((spots >= 0) & (spots < side)).all(-1)
+    grid = spots.long().clamp(0, side - 1)
     index = image_of[:, None] * side * side + grid[..., 1] * side + grid[..., 0]
+    height = torch.where(on_map, flat[..., 2], -1e3)
     top = torch.full((images * side * side,), -1e3, device=posed.device)
-    top.scatter_reduce_(0, index.reshape(-1), flat[..., 2].reshape(-1), "amax")
+    top.scatter_reduce_(0, index.reshape(-1), height.reshape(-1), "amax")
     top = F.max_pool2d(top.view(images, 1, side, side), 3, 1, 1).view(-1)
 
     depth = 1 / found.inverse_depth.index_select(0, found.pixel)
@@ -221,10 +226,16 @@ def _shadows(
     spot = (spot - view.shift[image]) / view.scale[image][:, None] * depth[:, None]
     local = torch.cat([spot, depth[:, None]], -1)
     local = (axes[image] * local[:, None]).sum(-1) - centre[image]
-    place = local[:, :2] * cell + side / 2 - 0.5
+    place = local[:, :2] * cell[image][:, None] + side / 2 - 0.5
+    corner = place.floor()
+    share = place - corner
     lit = torch.zeros_like(depth)
-    for step in ((-0.6, -0.6), (0.6, -0.6), (-0.6, 0.6), (0.6, 0.6)):
-        at = (place + place.new_tensor(step)).round().long().clamp(0, side - 1)
-        near = top.index_select(0, image * side * side + at[:, 1] * side + at[:, 0])
-        lit += ((near - local[:, 2]) < _SHADOW_BIAS).float()
-    return lit / 4
+    for dx in (0, 1):
+        for dy in (0, 1):
+            at = (corner + place.new_tensor([dx, dy])).long().clamp(0, side - 1)
+            near = top.index_select(0, image * side * side + at[:, 1] * side + at[:, 0])
+            clear = ((_SHADOW_BIAS - (near - local[:, 2])) / 0.02 + 0.5).clamp(0, 1)
+            x = share[:, 0] if dx else 1 - share[:, 0]
+            y = share[:, 1] if dy else 1 - share[:, 1]
+            lit += clear * x * y
+    return 1 - lights.shadow[image] * (1 - lit)

@@ -131,8 +131,10 @@ def albedo(
 
     Args:
         places: interpolated `Body.attributes`, [M,14].
-        part: int64 [M], SKIN..HAIR; person: int64 [M].
-        wear: outfits of all people; looks: colours of all people.
+        part: int64 [M], SKIN..HAIR.
+        person: int64 [M].
+        wear: outfits of all people.
+        looks: colours of all people.
         brow_lines: template points of the two brows, [2,5,3].
         eye_centres: template centres of the eyeballs, left and right, [2,3].
 
@@ -258,7 +260,7 @@ def _face_colour(
     frame = frame | (temple & (place[:, 1] > -0.115) & (place[:, 1] < -0.06))
     frame = (frame & looks.glasses[person]).float()
     colour = blend(colour, looks.shoe[person] * 0.3, frame)
-    grown = places[:, B.SCALP] + 0.12 * _waves(places, 260.0)
+    grown = places[:, B.SCALP] + 0.06 * _waves(places, 330.0)
     haired = ((grown - 0.5) / 0.12 + 0.5) * (wear.hair[person] > 0)
     colour = blend(colour, hair_colour, haired)
     capped = wear.hat[person] & (places[:, B.SCALP] + places[:, B.FACE_MASK] > 0.5)
@@ -301,6 +303,7 @@ class Lights:
 
     Attributes:
         key: towards the main light, unit, [N,3]; key_colour, sky, ground, rim: [N,3].
+        shadow: how dark shadows are, 0..1, [N].
     """
 
     key: Tensor
@@ -308,6 +311,7 @@ class Lights:
     sky: Tensor
     ground: Tensor
     rim: Tensor
+    shadow: Tensor
 
 
 def sample_lights(dice: Dice, images: int) -> Lights:
@@ -324,6 +328,7 @@ def sample_lights(dice: Dice, images: int) -> Lights:
         sky=ambient * (1 - 0.5 * warm),
         ground=ambient * dice.uniform(0.35, 0.9, images, 1) * (1 + 0.5 * warm),
         rim=dice.chance(0.3, images)[:, None] * dice.uniform(0.1, 0.5, images, 1).expand(-1, 3),
+        shadow=dice.uniform(0.15, 1.0, images),
     )
 
 
@@ -333,7 +338,9 @@ def light_up(
     """Light surface colours.
 
     Args:
-        colour: [M,3], sRGB; normal: unit, camera axes, [M,3]; image: int64 [M].
+        colour: sRGB, [M,3].
+        normal: unit, camera axes, [M,3].
+        image: int64 [M].
         lights: lights of the images.
         shadow: 0 (in shadow) to 1 of the main light, [M].
 
