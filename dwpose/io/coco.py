@@ -214,8 +214,8 @@ def to_coco_results(
 
     Each person has image_id, category_id, the five lists with raw scores as v, and ``score``, by
     which evaluation ranks people: it is what xtcocotools reads for ``keypoints_wholebody`` and
-    for each part, and pycocotools for ``keypoints``. ``bbox_score`` (and ``track_id`` where
-    tracked) is ours, and ignored by them.
+    for each part (unless a result has ``foot_score`` and so on), and pycocotools for
+    ``keypoints``. ``bbox_score`` (and ``track_id`` where tracked) is ours, and ignored by them.
 
     Args:
         people: one picture's.
