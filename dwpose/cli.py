@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,12 +12,14 @@ from . import __version__
 
 # Each is a module of `dwpose.commands` with `add_parser(subparsers)` and `run(args) -> int`, which
 # imports nothing but the standard library until it runs: `dwpose --help` must answer at once.
-COMMANDS = ("image",)
+COMMANDS = ("image", "models", "convert", "doctor", "synth", "train", "evaluate")
 
 _EPILOG = """\
 examples:
   dwpose image photo.jpg -o out
   dwpose image holiday/ -o out --json --overlay
+  dwpose models fetch dw-ll-384 yolox-l
+  dwpose doctor
 """
 
 
@@ -49,7 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader of our output (head, less) has had enough. Python flushes once more when it
+        # ends, so that has to go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("dwpose: interrupted", file=sys.stderr)
         return 130

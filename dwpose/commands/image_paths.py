@@ -14,6 +14,11 @@ ENDINGS = frozenset(
 )
 
 
+# What the results of x.jpg are called: x_pose.png and so on.
+MAP_SUFFIX = "_pose.png"
+OVERLAY_SUFFIX = "_overlay.png"
+
+
 @dataclass(frozen=True)
 class Source:
     """One picture to read.
@@ -29,7 +34,7 @@ class Source:
 
 
 def collect(
-    patterns: Iterable[str], recursive: bool, exclude: Path | None = None
+    patterns: Iterable[str], recursive: bool, output: Path | None = None
 ) -> tuple[list[Source], list[str]]:
     """Find the pictures that files, folders and glob patterns stand for.
 
@@ -38,7 +43,8 @@ def collect(
             holds brackets; otherwise `*`, `?`, `[..]` and `**` are expanded here, because some
             shells leave that to the program.
         recursive: take the pictures of a folder's subfolders too.
-        exclude: a folder whose files are never taken from inside another folder: the output.
+        output: the output folder; earlier results in it are not taken for pictures when a
+            folder is searched.
 
     Returns:
         the pictures, each once, in the order given and by name within a folder; and the patterns
@@ -49,7 +55,7 @@ def collect(
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
-            sources += _of_folder(path, recursive, exclude)
+            sources += _of_folder(path, recursive, output)
         elif path.exists() or not glob.has_magic(pattern):
             sources.append(Source(path, Path(path.stem)))
         else:
@@ -68,7 +74,8 @@ def collect(
     return unique, missing
 
 
-def _of_folder(folder: Path, recursive: bool, exclude: Path | None) -> list[Source]:
+def _of_folder(folder: Path, recursive: bool, output: Path | None) -> list[Source]:
+    results = None if output is None else output.resolve()
     found = sorted(folder.rglob("*") if recursive else folder.iterdir())
     kept = [
         path
@@ -76,7 +83,11 @@ def _of_folder(folder: Path, recursive: bool, exclude: Path | None) -> list[Sour
         if path.suffix.lower() in ENDINGS
         and not path.name.startswith(".")
         and path.is_file()
-        and not (exclude is not None and path.resolve().is_relative_to(exclude.resolve()))
+        and not (
+            path.name.endswith((MAP_SUFFIX, OVERLAY_SUFFIX))
+            and results is not None
+            and path.resolve().is_relative_to(results)
+        )
     ]
     return [Source(path, path.relative_to(folder).with_suffix("")) for path in kept]
 

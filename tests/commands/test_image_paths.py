@@ -42,9 +42,14 @@ def test_recursive_keeps_subfolders(tree: Path):
     assert [s.relative.as_posix() for s in sources] == ["a", "b", "sub/b", "sub/c", "x[1]"]
 
 
-def test_output_folder_inside_is_left_out(tree: Path):
-    sources, _ = collect([str(tree)], recursive=True, exclude=tree / "sub")
-    assert _names(sources, tree) == ["a.PNG", "b.jpg", "x[1].jpg"]
+def test_earlier_results_are_not_taken_for_pictures(tree: Path):
+    for name in ("a_pose.png", "a_overlay.png", "sub/b_pose.png", "sub/b_keypoints.json"):
+        (tree / name).write_bytes(b"")
+    sources, _ = collect([str(tree)], recursive=True, output=tree / "sub")
+    kept = ["a.PNG", "a_overlay.png", "a_pose.png", "b.jpg", "sub/b.jpg", "sub/c.webp", "x[1].jpg"]
+    assert _names(sources, tree) == kept
+    sources, _ = collect([str(tree)], recursive=True, output=tree)
+    assert _names(sources, tree) == ["a.PNG", "b.jpg", "sub/b.jpg", "sub/c.webp", "x[1].jpg"]
 
 
 def test_files_are_taken_whatever_their_ending_and_in_order(tree: Path):

@@ -31,6 +31,7 @@ FLOORS = {
     "tracking": 5,
     "smoothing": 5,
     "pipeline": 6,
+    "doctor": 7,
     "video": 7,
     "training": 7,
     "commands": 8,
