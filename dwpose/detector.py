@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .geometry import letterbox_ratio, nms
-from .runtimes.session import Outputs, Session
+from .runtimes.session import Outputs, Session, pick_batch_size
 from .types import Boxes
 
 Array = npt.NDArray[Any]
@@ -317,15 +317,3 @@ def check_unit(name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be in 0..1, got {value}")
     return float(value)
-
-
-def pick_batch_size(session: Session, asked: int | None, on_cpu: int, elsewhere: int) -> int:
-    """Return how many inputs go through a session at once.
-
-    Raises:
-        ValueError: the asked number is below one.
-    """
-    if asked is not None and asked < 1:
-        raise ValueError(f"batch_size must be at least 1, got {asked}")
-    size = asked or (on_cpu if session.info.device == "cpu" else elsewhere)
-    return min(size, session.max_batch or size)

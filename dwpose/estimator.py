@@ -1,5 +1,7 @@
 """Estimate poses in boxes: crop, network, SimCC decoding, back to the picture's pixels.
 
+Without boxes: the whole picture first, then again around what was found.
+
 Shapes: P people of one picture, N crops of a batch, K = 133 keypoints, h and w the crop's size.
 """
 
@@ -13,17 +15,26 @@ import numpy as np
 import numpy.typing as npt
 
 from .crop import IMAGE_MEAN, IMAGE_STD, crop_matrices
-from .detector import pick_batch_size
-from .geometry import BOX_PADDING
-from .runtimes.session import Session
+from .geometry import BOX_PADDING, iou_matrix
+from .runtimes.session import Session, pick_batch_size
 from .simcc import SPLIT, decode
-from .skeleton import FLIP_INDICES, NUM_KEYPOINTS
-from .types import Boxes, People
+from .skeleton import BODY, FLIP_INDICES, NUM_KEYPOINTS
+from .types import DEFAULT_THRESHOLD, Boxes, People
 
 Array = npt.NDArray[Any]
 
 _SCALE: Final = tuple(1.0 / std for std in IMAGE_STD)
 _SHIFT: Final = tuple(-mean / std for mean, std in zip(IMAGE_MEAN, IMAGE_STD, strict=True))
+
+# Crops after the first look. In the first a person may fill a small part of the input; the
+# second sees them at full size.
+ROUNDS: Final = 2
+# Fewer confident body points than this are noise, not a person.
+MIN_BODY_POINTS: Final = 3
+# Keypoints end at the eyes, wrists and ankles, boxes at the hair and toes.
+_MARGIN: Final = 0.1
+# A box that moved less than this would show the network the same crop again.
+_SETTLED_IOU: Final = 0.95
 
 
 def write_crop(
@@ -189,3 +200,85 @@ class Estimator:
                 "it is not a 133-point SimCC model of this input size"
             )
         return outputs[0], outputs[1]
+
+
+def box_of_points(
+    people: People, threshold: float = DEFAULT_THRESHOLD, margin: float = _MARGIN
+) -> npt.NDArray[np.float32] | None:
+    """Box around the confident keypoints of the first person.
+
+    Args:
+        people: at least one person.
+        threshold: raw scores below it do not count.
+        margin: what is added on each side, as a share of the longer side.
+
+    Returns:
+        float32 [4] xyxy in pixels, cut at the picture's border; None if fewer than three body
+        points count or nothing is left inside the picture.
+    """
+    sure = people.visible(threshold)[0]
+    if sure[BODY].sum() < MIN_BODY_POINTS:
+        return None
+    points = people.keypoints[0, sure]
+    low, high = points.min(axis=0), points.max(axis=0)
+    extra = margin * float((high - low).max())
+    height, width = people.image_hw
+    low = np.clip(low - extra, 0, (width, height))
+    high = np.clip(high + extra, 0, (width, height))
+    if (high - low < 1).any():
+        return None
+    return np.concatenate((low, high)).astype(np.float32)
+
+
+def find_one_person(
+    estimator: Estimator,
+    images: Sequence[npt.NDArray[np.uint8]],
+    *,
+    rounds: int = ROUNDS,
+    threshold: float = DEFAULT_THRESHOLD,
+    flip_test: bool = False,
+    on_batch: Callable[[], None] | None = None,
+) -> list[People]:
+    """Estimate the main person of each picture without a detector.
+
+    The whole picture is the first box, as in DWPose's own scripts. Each round puts the box
+    around the confident keypoints and looks again; it ends early where the box has settled. A
+    picture in which fewer than three body points are confident holds nobody, at any time.
+
+    Args:
+        estimator: the pose network.
+        images: uint8 [H, W, 3] RGB each.
+        rounds: how often to crop again; 0 keeps the first look.
+        threshold: raw score above which a keypoint is confident.
+        flip_test: as in `Estimator`; in the last look of each picture it matters, and it is
+            used in all.
+        on_batch: called after each run of the network.
+
+    Returns:
+        for each picture one person, or nobody.
+    """
+    boxes = [
+        Boxes(np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32)) for image in images
+    ]
+    found = [People.empty((image.shape[0], image.shape[1])) for image in images]
+    waiting = list(range(len(images)))
+    for step in range(rounds + 1):
+        if not waiting:
+            break
+        seen = estimator(
+            [images[i] for i in waiting],
+            [boxes[i] for i in waiting],
+            flip_test=flip_test,
+            on_batch=on_batch,
+        )
+        unsettled = []
+        for i, person in zip(waiting, seen, strict=True):
+            box = box_of_points(person, threshold)
+            found[i] = person if box is not None else People.empty(person.image_hw)
+            if box is None or step == rounds:
+                continue
+            if iou_matrix(box[None], boxes[i].xyxy)[0, 0] < _SETTLED_IOU:
+                boxes[i] = Boxes(box[None])
+                unsettled.append(i)
+        waiting = unsettled
+    return found

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
 from pathlib import Path
 
 from torch import nn
 
 from ..models.export import export_onnx
+from ..weights.store import default_folder, sha256_of
 
 # Raise it whenever export_onnx writes something else for the same weights.
 _FORMAT = 1
 
 
-def cache_folder() -> Path:
-    """Folder of exported files: $DWPOSE_CACHE, or `dwpose/onnx` in the user's cache folder."""
-    if asked := os.environ.get("DWPOSE_CACHE"):
-        return Path(asked).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "dwpose" / "onnx"
-
-
 def exported_path(weights: Path, half: bool = False) -> Path:
-    """Where the ONNX form of a weights file is or would be kept; named by its content."""
-    digest = hashlib.sha256()
-    with open(weights, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    """Where the ONNX form of a weights file is or would be kept, named by its content.
+
+    It is the folder `exported` beside the models, in the default place.
+    """
     precision = "fp16" if half else "fp32"
-    return cache_folder() / f"{weights.stem}-{precision}-{digest.hexdigest()[:16]}-v{_FORMAT}.onnx"
+    name = f"{weights.stem}-{precision}-{sha256_of(weights)[:16]}-v{_FORMAT}.onnx"
+    return default_folder() / "exported" / name
 
 
 def export_once(module: nn.Module, weights: Path, half: bool = False) -> Path:

@@ -63,3 +63,15 @@ class Session(Protocol):
             the network's outputs, in its own order; floating outputs are float32.
         """
         ...
+
+
+def pick_batch_size(session: Session, asked: int | None, on_cpu: int, elsewhere: int) -> int:
+    """Return how many inputs go through a session at once.
+
+    Raises:
+        ValueError: the asked number is below one.
+    """
+    if asked is not None and asked < 1:
+        raise ValueError(f"batch_size must be at least 1, got {asked}")
+    size = asked or (on_cpu if session.info.device == "cpu" else elsewhere)
+    return min(size, session.max_batch or size)
