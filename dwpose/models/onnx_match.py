@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from . import rtmpose, yolox
-from .cspnext import CSPNeXt, CSPNeXtLayer
+from .cspnext import STAGE_CHANNELS, CSPNeXt, CSPNeXtLayer
 from .fold import fold_batchnorm
+from .layers import scaled_width
 from .onnx_file import Graph
 from .onnx_tensors import Node
 from .rtmpose import RTMPose, RTMPoseConfig
@@ -116,6 +117,8 @@ def _rtmpose_like(shapes: Shapes) -> RTMPose | None:
     if mlp[1] != input_size_hw[0] * input_size_hw[1] // 1024:
         return None
     for size, (deepen, widen) in rtmpose.SIZES.items():
+        if shapes[0][0] != scaled_width(STAGE_CHANNELS[0], widen) // 2:
+            continue  # quicker than building each size
         config = RTMPoseConfig(
             size, deepen, widen, input_size_hw, final[0], split,
             dim, attention_dim, inner // dim, final[-1],
@@ -131,6 +134,8 @@ def _yolox_like(shapes: Shapes, graph: Graph) -> YOLOX | None:
     """The YOLOX, without weights, whose layers have these shapes."""
     known = graph.inputs[0].shape[-2:]
     for size, (deepen, widen, depthwise) in yolox.SIZES.items():
+        if shapes[0][0] != scaled_width(64, widen):
+            continue  # quicker than building each size
         usual = (416, 416) if size in ("nano", "tiny") else (640, 640)
         height, width = (n or usual[0] for n in known) if len(known) == 2 else usual
         if height % 32 or width % 32 or shapes[-1][0] < 1:

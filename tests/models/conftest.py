@@ -57,3 +57,29 @@ def stage_statistics() -> Callable[[torch.Tensor], list[float]]:
         return [float(v) for v in (x.mean(), spread, x.abs().sum(), x.min(), x.max())]
 
     return statistics
+
+
+@pytest.fixture(scope="session")
+def run_onnxruntime() -> Callable[..., tuple[np.ndarray, ...]]:
+    """A function (path or bytes, *inputs) -> outputs by onnxruntime on one CPU thread."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime to compare with")
+
+    def run(model: object, *values: torch.Tensor) -> tuple[np.ndarray, ...]:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model),
+            options,
+            providers=["CPUExecutionProvider"],
+        )
+        feed = {p.name: v.numpy() for p, v in zip(session.get_inputs(), values, strict=True)}
+        return tuple(session.run(None, feed))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tuple_of() -> Callable[[object], tuple[torch.Tensor, ...]]:
+    """A function that wraps a single output."""
+    return lambda value: value if isinstance(value, tuple) else (value,)
