@@ -33,7 +33,8 @@ class LoadedModel:
         family: "rtmpose" or "yolox" for our own networks, "onnx" for any other graph.
         input_size_hw: Input height and width in px; None where the file leaves it open.
         onnx_path: The file again if it is ONNX (a runtime may use it directly), else None.
-        meta: What the file says about itself: our metadata, or nothing.
+        meta: What the file says about itself: our metadata, and "size", the size letter, where it
+            is known.
     """
 
     def __init__(
@@ -135,10 +136,12 @@ def load_file(path: Path, entry: ModelEntry | None = None) -> LoadedModel:
 
     suffix = path.suffix.lower()
     if suffix == ".onnx":
-        if entry is not None:
+        known = entry or _by_name(path)
+        if known is not None:
             return LoadedModel(
-                path, entry, entry.role, entry.family, entry.input_size_hw, onnx_path=path
-            )
+                path, entry, known.role, known.family, known.input_size_hw, onnx_path=path,
+                meta={"size": known.size},
+            )  # fmt: skip
         role, size_hw = _describe_onnx(path)
         return LoadedModel(path, None, role, "onnx", size_hw, onnx_path=path)
     if suffix not in SUFFIXES:
@@ -151,8 +154,14 @@ def load_file(path: Path, entry: ModelEntry | None = None) -> LoadedModel:
     module, role, family = build(checkpoint.state, path.name, hint)
     return LoadedModel(
         path, entry, role, family, module.config.input_size_hw, module=module,
-        meta=checkpoint.meta,
+        meta={"size": module.config.size, **checkpoint.meta},
     )  # fmt: skip
+
+
+def _by_name(path: Path) -> ModelEntry | None:
+    """The catalogue entry of a file that was given by its path: same name, same known size."""
+    size = path.stat().st_size
+    return next((e for e in CATALOGUE.values() if e.name == path.name and e.bytes == size), None)
 
 
 def build(
@@ -191,6 +200,10 @@ def build(
             )
     except (ValueError, IndexError, KeyError) as error:
         raise WeightsError(f"{name} holds a network of an unknown shape: {error}.") from None
+    if any(key.endswith(".conv.bias") for key in state):  # weights of an inference form
+        from ..models.fold import fold_batchnorm
+
+        module = fold_batchnorm(module)
     _fill(module, state, name)
     return module.eval(), role, family
 

@@ -7,7 +7,7 @@ belong to `dwpose.models.onnx_graph`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -111,19 +111,23 @@ def _weights_in(contents: Any, name: str) -> Mapping[str, Any]:
     )
 
 
-def _read_pickle(path: Path) -> Checkpoint:
+Selection = Callable[[Iterable[str]], Mapping[str, str]]
+"""From the keys of a file to those to read, with their new names; see `rename`."""
+
+
+def _read_pickle(path: Path, select: Selection) -> Checkpoint:
     with PickleFile(path) as file:
         lazy = _weights_in(file.contents, path.name)
-        return Checkpoint({new: file.read(lazy[old]) for old, new in rename(lazy).items()})
+        return Checkpoint({new: file.read(lazy[old]) for old, new in select(lazy).items()})
 
 
-def _read_safetensors(path: Path) -> Checkpoint:
+def _read_safetensors(path: Path, select: Selection) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
-            names = rename(file.keys())
+            names = select(file.keys())
             state = {new: file.get_tensor(old) for old, new in names.items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
@@ -138,11 +142,12 @@ def _read_safetensors(path: Path) -> Checkpoint:
     return Checkpoint(state, meta)
 
 
-def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+def read_checkpoint(path: str | PathLike[str], select: Selection = rename) -> Checkpoint:
     """Read the weights in a file, with its metadata.
 
     Args:
         path: A ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt`` or ``.bin`` file.
+        select: Which tensors to read, and under which names.
 
     Raises:
         FileNotFoundError: No such file.
@@ -154,9 +159,9 @@ def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         raise FileNotFoundError(f"there is no model file {path}")
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
-        return _read_safetensors(path)
+        return _read_safetensors(path, select)
     if suffix in PICKLE_SUFFIXES:
-        return _read_pickle(path)
+        return _read_pickle(path, select)
     raise WeightsError(
         f"{path.name} has the unknown extension {suffix or '(none)'!r}; known are .onnx and "
         f"{', '.join(SUFFIXES)}."

@@ -87,6 +87,19 @@ def test_half_precision_files_become_float32(tiny, tmp_path):
         assert value.dtype in (torch.float32, torch.int64)
 
 
+@pytest.mark.parametrize("module", [RTMPose(TINY), YOLOX(yolox_config("nano", 1, (64, 64)))])
+def test_weights_of_the_inference_form(module, tmp_path):
+    from dwpose.models.fold import fold_batchnorm
+
+    folded = fold_batchnorm(module)
+    loaded = load_model(write_safetensors(tmp_path / "net.safetensors", folded.state_dict(), {}))
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        got, want = loaded.module(images), folded(images)
+    pairs = zip(got, want, strict=True) if isinstance(got, tuple) else [(got, want)]
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_counters_may_be_missing(tiny, tmp_path):
     state = {k: v for k, v in tiny.state_dict().items() if not k.endswith("num_batches_tracked")}
     assert load_model(write_safetensors(tmp_path / "net.safetensors", state, {})).module
@@ -245,6 +258,20 @@ def test_a_detectors_graph_is_a_detector(tmp_path):
     export_onnx(YOLOX(yolox_config("nano", 1, (64, 64))).eval(), path)
     model = load_model(path)
     assert (model.role, model.input_size_hw) == ("detector", (64, 64))
+
+
+def test_an_official_file_given_by_its_path_is_known(tiny_onnx, tmp_path, monkeypatch):
+    entry = dataclasses.replace(
+        catalogue.find("dw-ll-384"), bytes=tiny_onnx.stat().st_size, input_size_hw=(64, 64)
+    )
+    monkeypatch.setitem(catalogue.CATALOGUE, "dw-ll-384", entry)
+    path = tmp_path / entry.name
+    path.write_bytes(tiny_onnx.read_bytes())
+    model = load_model(path)
+    assert (model.family, model.meta["size"], model.entry) == ("rtmpose", "l", None)
+    path.write_bytes(tiny_onnx.read_bytes() + b" ")
+    with pytest.raises(WeightsError):  # another file of the same name is looked into
+        load_model(path)
 
 
 def test_a_damaged_graph_is_one_sentence(tiny_onnx, tmp_path):
