@@ -224,9 +224,13 @@ def _resize(canvas: Canvas, size_hw: tuple[int, int]) -> Canvas:
     if canvas.shape[2] == 3:
         return np.asarray(cv2.resize(canvas, size_wh), np.uint8)
     # Colours must weigh by opacity while neighbours mix, or edges would turn dark.
-    heavy = canvas.astype(np.float32)
-    heavy[..., :3] *= heavy[..., 3:] / 255
-    heavy = cv2.resize(heavy, size_wh)
-    alpha = heavy[..., 3:]
-    heavy[..., :3] *= 255 / np.maximum(alpha, 1e-3)
-    return np.rint(np.clip(heavy, 0, 255)).astype(np.uint8)
+    pixels = canvas.reshape(-1, 4)
+    faint = np.flatnonzero((pixels[:, 3] > 0) & (pixels[:, 3] < 255))
+    opacity = pixels[faint, 3:].astype(np.float32)
+    pixels[faint, :3] = np.rint(pixels[faint, :3] * (opacity / 255))
+    small = np.asarray(cv2.resize(canvas, size_wh), np.uint8)
+    pixels = small.reshape(-1, 4)
+    soft = np.flatnonzero((pixels[:, 3] > 0) & (pixels[:, 3] < 255))
+    opacity = pixels[soft, 3:].astype(np.float32)
+    pixels[soft, :3] = np.rint(np.minimum(pixels[soft, :3] * (255 / opacity), 255))
+    return small
