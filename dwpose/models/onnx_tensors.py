@@ -162,7 +162,7 @@ def gather(node: Node, x: Tensor, index: Tensor) -> Tensor:
     flat = index.reshape(-1).to(device=x.device, dtype=torch.int64)
     flat = torch.where(flat < 0, flat + x.shape[axis], flat)
     out = x.index_select(axis, flat)
-    return out.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return out.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 
 
 def gather_elements(node: Node, x: Tensor, index: Tensor) -> Tensor:
@@ -208,7 +208,7 @@ def expand(node: Node, x: Tensor, target: Tensor) -> Tensor:
 
 def tile(node: Node, x: Tensor, repeats: Tensor) -> Tensor:
     """Tile."""
-    return x.repeat(*repeats.tolist())
+    return x.repeat(repeats.tolist())
 
 
 def pad(
