@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .geometry import letterbox_ratio, nms
 from .runtimes.session import Outputs, Session, pick_batch_size
+from .runtimes.threads import in_parallel
 from .types import Boxes
 
 Array = npt.NDArray[Any]
@@ -283,10 +284,12 @@ class PersonDetector:
         try:
             for start in range(0, len(images), self.batch_size):
                 batch = images[start : start + self.batch_size]
-                ratios = [
-                    letterbox(image, self.size_hw, self.bgr, buffer[i])[1]
-                    for i, image in enumerate(batch)
-                ]
+                ratios = [letterbox_ratio(image.shape[:2], self.size_hw) for image in batch]
+
+                def prepare(i: int, batch: Any = batch) -> None:
+                    letterbox(batch[i], self.size_hw, self.bgr, buffer[i])
+
+                in_parallel(prepare, len(batch))
                 outputs = self.session(buffer[: len(batch)])
                 read = read_outputs(outputs, ratios, self.size_hw, score, overlap)
                 found += [

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from .crop import IMAGE_MEAN, IMAGE_STD, crop_matrices
 from .geometry import BOX_PADDING, iou_matrix
 from .runtimes.session import Session, pick_batch_size
+from .runtimes.threads import in_parallel
 from .simcc import SPLIT, decode
 from .skeleton import BODY, FLIP_INDICES, NUM_KEYPOINTS
 from .types import DEFAULT_THRESHOLD, Boxes, People
@@ -154,21 +155,19 @@ class Estimator:
         step = max(self.batch_size // 2, 1) if flip_test else self.batch_size
         try:
             for start in range(0, len(owner), step):
-                rows = range(start, min(start + step, len(owner)))
-                count = len(rows)
-                for i, row in enumerate(rows):
-                    write_crop(
-                        images[owner[row]],
-                        forward[row],
-                        buffer[i],
-                        buffer[count + i] if flip_test else None,
-                    )
+                count = min(step, len(owner) - start)
+
+                def prepare(i: int, start: int = start, count: int = count) -> None:
+                    mirrored = buffer[count + i] if flip_test else None
+                    write_crop(images[owner[start + i]], forward[start + i], buffer[i], mirrored)
+
+                in_parallel(prepare, count)
                 x, y = self._run(buffer[: count * 2 if flip_test else count])
                 if flip_test:
                     x, y = merge_flipped((x[:count], y[:count]), (x[count:], y[count:]))
                 in_crop, scores[start : start + count] = decode(x, y, self.split)
                 keypoints[start : start + count] = to_source(
-                    in_crop, inverse[rows.start : rows.stop]
+                    in_crop, inverse[start : start + count]
                 )
                 if on_batch is not None:
                     on_batch()
