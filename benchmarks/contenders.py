@@ -103,7 +103,7 @@ class Rtmlib:
     name = "rtmlib"
 
     def __init__(self, pose_path: Path, detector_path: Path) -> None:
-        from rtmlib import Wholebody
+        from rtmlib import Wholebody  # pyright: ignore[reportMissingImports]
 
         with measured():
             model = Wholebody(det=str(detector_path), pose=str(pose_path), to_openpose=True)
@@ -121,7 +121,7 @@ class Rtmlib:
 
     def draw(self, boxes: np.ndarray, image_hw: tuple[int, int]) -> Any:
         """See `Contender`."""
-        from rtmlib import draw_skeleton
+        from rtmlib import draw_skeleton  # pyright: ignore[reportMissingImports]
 
         keypoints, scores = _openpose(boxes, image_hw)
 
@@ -140,8 +140,8 @@ class EasyDWPose:
     name = "easy-dwpose"
 
     def __init__(self, pose_path: Path, detector_path: Path) -> None:
-        from easy_dwpose import DWposeDetector
-        from easy_dwpose.body_estimation import Wholebody
+        from easy_dwpose import DWposeDetector  # pyright: ignore[reportMissingImports]
+        from easy_dwpose.body_estimation import Wholebody  # pyright: ignore[reportMissingImports]
 
         # Its constructor downloads the official models; everything else is done as there.
         self.model = DWposeDetector.__new__(DWposeDetector)
@@ -154,7 +154,7 @@ class EasyDWPose:
 
     def draw(self, boxes: np.ndarray, image_hw: tuple[int, int]) -> Any:
         """See `Contender`."""
-        from easy_dwpose.draw import draw_openpose
+        from easy_dwpose.draw import draw_openpose  # pyright: ignore[reportMissingImports]
 
         keypoints, scores = _openpose(boxes, image_hw)
         height, width = image_hw

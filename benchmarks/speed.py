@@ -36,7 +36,7 @@ TARGET_AROUND, TARGET_IMPORT_S, TARGET_DRAW_MS = 0.20, 0.3, 1.0
 
 def main() -> int:
     """Measure everything, write both files, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--estimator", default="t-256x192", help="such as l-384x288")
     parser.add_argument("--detector", default="nano-640", help="such as l-640; rtmlib and "
                         "easy-dwpose take no other input than 640")  # fmt: skip

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import cv2
-from skimage.data import astronaut
+from skimage.data import astronaut  # pyright: ignore[reportMissingImports]
 
 from dwpose.cli import main
 
