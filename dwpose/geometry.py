@@ -109,7 +109,7 @@ def iou_matrix(a: Array, b: Array, pixel: float = 0.0) -> Array:
     """
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low + pixel, 0, None).prod(axis=-1)
+    shared = np.maximum(high - low + pixel, 0).prod(axis=-1)
     area_a = (a[:, 2:] - a[:, :2] + pixel).prod(axis=-1)
     area_b = (b[:, 2:] - b[:, :2] + pixel).prod(axis=-1)
     union = area_a[:, None] + area_b[None, :] - shared

@@ -85,8 +85,12 @@ def decode(
         smaller of both maxima. Where that is not above 0 both coordinates are -1 / split, as in
         the original; equal maxima give the first.
     """
-    best = np.stack((simcc_x.argmax(axis=-1), simcc_y.argmax(axis=-1)), axis=-1)
-    scores = np.minimum(simcc_x.max(axis=-1), simcc_y.max(axis=-1)).astype(np.float32)
-    keypoints = best.astype(np.float32)
+    best_x, best_y = simcc_x.argmax(axis=-1), simcc_y.argmax(axis=-1)
+    # Looked up, not searched a second time: the curves are most of what is read here.
+    peak_x = np.take_along_axis(simcc_x, best_x[..., None], axis=-1)[..., 0]
+    peak_y = np.take_along_axis(simcc_y, best_y[..., None], axis=-1)[..., 0]
+    scores = np.minimum(peak_x, peak_y).astype(np.float32)
+    keypoints = np.stack((best_x, best_y), axis=-1).astype(np.float32)
     keypoints[scores <= 0] = -1
-    return keypoints / np.float32(split), scores
+    keypoints /= np.float32(split)
+    return keypoints, scores

@@ -23,7 +23,7 @@ DEFAULT_THRESHOLD = 0.3
 def _as_float(name: str, value: npt.ArrayLike, shape: tuple[int | None, ...]) -> FloatArray:
     array = np.array(value, dtype=np.float32)
     if array.size == 0 and len(shape) != array.ndim:
-        array = array.reshape(tuple(0 if n is None else n for n in shape))
+        array = np.zeros(tuple(0 if n is None else n for n in shape), np.float32)
     if array.ndim != len(shape) or any(
         want is not None and got != want for got, want in zip(array.shape, shape, strict=True)
     ):
@@ -167,7 +167,7 @@ class People:
         SimCC networks trained with the paper's labels (a Gaussian of peak 1) answer about 1
         where they are sure and about 0 where the point is absent, and may overshoot slightly.
         """
-        return np.clip(self.scores, 0.0, 1.0)
+        return np.minimum(np.maximum(self.scores, np.float32(0)), np.float32(1))
 
     def visible(self, threshold: float = DEFAULT_THRESHOLD) -> npt.NDArray[np.bool_]:
         """Return bool [P, 133]: the raw score reaches the threshold."""
