@@ -132,20 +132,20 @@ def fade(epoch: float, max_epochs: float) -> float:
 def coarse_map_loss(
     maps: Tensor, keypoints: Tensor, size_hw: tuple[int, int], weights: Tensor
 ) -> Tensor:
-    """Teach the head's first convolution where points are, on its own coarse grid.
+    """Teach maps where points are, on their own coarse grid.
 
-    A SimCC head that starts from random numbers has no idea of place in its tokens and stays
-    near its uniform loss for a long while. This cross-entropy between the softmax of each map and
-    the bilinear share of the point in the nearest cells gives it one; it is meant to fade out.
+    A SimCC network that starts from random numbers has no idea of place and stays near the mean
+    pose for a long while. This cross-entropy between the softmax of each map and the bilinear
+    share of the point in the nearest cells gives it one; it is meant to fade out.
 
     Args:
-        maps: float [N, K, h, w], output of the head's `final_layer`.
+        maps: float [N, K, h, w].
         keypoints: float [N, K, 2] in pixels of the crop.
         size_hw: height and width of the crop in pixels.
         weights: float [N, K]; points outside the crop must have 0.
 
     Returns:
-        One number, reduced like `kl_discrete_loss` (mean over cells).
+        One number, the weighted mean in nats.
     """
     rows, columns = maps.shape[-2:]
 
@@ -158,4 +158,4 @@ def coarse_map_loss(
     y = share(keypoints[..., 1], size_hw[0], rows)
     truth = (y[..., :, None] * x[..., None, :]).flatten(2)
     log_guess = F.log_softmax(maps.flatten(2), dim=-1)
-    return -((truth * log_guess).mean(dim=-1) * weights).sum() / weights.shape[1]
+    return -((truth * log_guess).sum(dim=-1) * weights).sum() / weights.sum().clamp(min=1)

@@ -44,12 +44,12 @@ class VariationConfig:
     """
 
     flip: float = 0.5
-    rotate: float = 0.5
-    rotation_deg: float = 35.0
+    rotate: float = 0.3
+    rotation_deg: float = 25.0
     zoom: tuple[float, float] = (0.8, 1.25)
     shift: float = 0.08
     colour: float = 0.25
-    drop: float = 0.35
+    drop: float = 0.2
     hidden_weight: float = 0.5
     outside_weight: float = 0.15
 

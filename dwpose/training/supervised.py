@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..models.rtmpose import RTMPose, rtmpose_config
 from ..simcc import decode
@@ -38,7 +38,7 @@ class SupervisedConfig:
         warm_up: iterations of warm-up.
         weight_decay: AdamW's, on weights but not on norms and biases.
         clip: largest gradient norm; 0 turns it off (as in DWPose's own t, s, m and l).
-        coarse: weight of `coarse_map_loss` at the start; it fades out by `coarse_until`.
+        coarse: weight of `CoarseHeads` at the start; they fade out by `coarse_until`.
         coarse_until: share of the run after which the coarse loss is gone.
         seed: of weights and batches.
         device: torch device string.
@@ -54,14 +54,43 @@ class SupervisedConfig:
     rate: float = 1e-3
     warm_up: int = 200
     weight_decay: float = 0.05
-    clip: float = 5.0
-    coarse: float = 1.0
-    coarse_until: float = 0.4
+    clip: float = 1.0
+    coarse: float = 0.05
+    coarse_until: float = 0.5
     seed: int = 0
     device: str = "cpu"
     precision: str = "fp32"
     save_every: float = 300.0
     measure_every: int = 250
+
+
+class CoarseHeads(nn.Module):
+    """Deep supervision: coarse maps of all points from the middle of the backbone and its end.
+
+    They are thrown away after training; `coarse_map_loss` says why they are there.
+
+    Args:
+        model: the network that is taught.
+    """
+
+    def __init__(self, model: RTMPose) -> None:
+        super().__init__()
+        widths = [stage[-1].final_conv.conv.out_channels for stage in self._stages(model)]
+        points = model.config.num_keypoints
+        self.maps = nn.ModuleList(nn.Conv2d(width, points, 1) for width in widths)
+
+    @staticmethod
+    def _stages(model: RTMPose) -> tuple[Any, Any]:
+        return model.backbone.stage2, model.backbone.stage3
+
+    def forward(self, model: RTMPose, images: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Run the network; coarse maps (stride 8, 16 and the head's own 32), SimCC x and y."""
+        backbone = model.backbone
+        middle = backbone.stage2(backbone.stage1(backbone.stem(images)))
+        late = backbone.stage3(middle)
+        own = model.head.final_layer(backbone.stage4(late))
+        coarse = [head(part) for head, part in zip(self.maps, (middle, late), strict=True)]
+        return [*coarse, own], *model.head.from_maps(own)
 
 
 class SupervisedTrainer:
@@ -84,8 +113,13 @@ class SupervisedTrainer:
         self.model = RTMPose(rtmpose_config(config.size, config.input_size_hw))
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = WeightAverage(self.model)
+        self.coarse = CoarseHeads(self.model).to(self.device)
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.weight_decay), lr=config.rate
+            [
+                *parameter_groups(self.model, config.weight_decay),
+                *parameter_groups(self.coarse, config.weight_decay),
+            ],
+            lr=config.rate,
         )
         self.iteration = 0
         if self._state_path.exists():
@@ -105,6 +139,7 @@ class SupervisedTrainer:
                 "name another folder or the same settings"
             )
         self.model.load_state_dict(state["model"])
+        self.coarse.load_state_dict(state["coarse"])
         self.average.module.load_state_dict(state["average"])
         self.average.steps = state["average_steps"]
         self.optimizer.load_state_dict(state["optimizer"])
@@ -116,6 +151,7 @@ class SupervisedTrainer:
         state = {
             "config": json.loads(json.dumps(asdict(self.config))),
             "model": self.model.state_dict(),
+            "coarse": self.coarse.state_dict(),
             "average": self.average.module.state_dict(),
             "average_steps": self.average.steps,
             "optimizer": self.optimizer.state_dict(),
@@ -139,9 +175,7 @@ class SupervisedTrainer:
         self.model.train()
         images = self._tensor(batch.images).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, config.precision == "bf16"):
-            head = self.model.head
-            maps = head.final_layer(self.model.features(images))
-            simcc_x, simcc_y = head.from_maps(maps)
+            maps, simcc_x, simcc_y = self.coarse(self.model, images)
         weights = self._tensor(batch.weights)
         kl = kl_discrete_loss(
             simcc_x.float(),
@@ -152,14 +186,12 @@ class SupervisedTrainer:
         )
         loss, parts = kl, {"kl": float(kl.detach())}
         if coarse > 0:
-            extra = coarse_map_loss(
-                maps.float(),
-                self._tensor(batch.keypoints),
-                config.input_size_hw,
-                self._tensor(batch.inside),
-            )
-            loss = loss + coarse * extra
-            parts["coarse"] = float(extra.detach())
+            inside = self._tensor(batch.inside)
+            keypoints = self._tensor(batch.keypoints)
+            for stride, part in zip((8, 16, 32), maps, strict=True):
+                extra = coarse_map_loss(part.float(), keypoints, config.input_size_hw, inside)
+                loss = loss + coarse * extra
+                parts[f"coarse_{stride}"] = float(extra.detach())
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at iteration {self.iteration}; lower the rate"

@@ -152,7 +152,7 @@ def test_coarse_maps_learn_the_place_of_a_point():
     keypoints = torch.tensor([[[100.0, 40.0], [20.0, 200.0]]])
     weights = torch.tensor([[1.0, 0.0]])
     maps = torch.zeros(1, 2, 8, 6, requires_grad=True)
-    optimizer = torch.optim.SGD([maps], lr=200.0)
+    optimizer = torch.optim.SGD([maps], lr=5.0)
     before = coarse_map_loss(maps, keypoints, (256, 192), weights)
     for _ in range(300):
         optimizer.zero_grad()

@@ -1,8 +1,8 @@
 """The small built-in model: RTMPose-t at 256x192 on rendered people only.
 
 Numbers that differ from DWPose's own settings are those of a short run on a CPU: a smaller batch
-with a rate to match, a short warm-up, and a coarse map loss that fades out, because a SimCC head
-learns slowly from nothing (see `coarse_map_loss`).
+with a rate to match, a short warm-up, and coarse maps as deep supervision that fades out, because a
+SimCC network learns slowly from nothing (see `coarse_map_loss`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Settings:
         iterations: length of the schedule.
         batch: crops a step.
         rate: full learning rate.
-        coarse: weight of the coarse map loss at the start.
+        coarse: weight of the deep supervision at the start.
         device: torch device.
         precision: fp32 or bf16.
         minutes: stop, resumable, after this long.
@@ -40,7 +40,7 @@ class Settings:
     iterations: int = 6000
     batch: int = 32
     rate: float = 1e-3
-    coarse: float = 1.0
+    coarse: float = 0.05
     device: str = "cpu"
     precision: str = "fp32"
     minutes: float | None = None
