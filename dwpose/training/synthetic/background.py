@@ -78,9 +78,11 @@ def made_up(dice: Dice, count: int, size_hw: tuple[int, int]) -> Tensor:
     grey = dice.uniform(0.1, 0.9, count, 1, 1, 1)
     tint = grey + dice.normal(0.06, count, 3, 1, 1)
     picture = tint.expand(count, 3, height, width).clone()
+    studio = dice.chance(0.3, count)[:, None, None, None]  # plain backdrops, some quite white
+    white = torch.where(dice.chance(0.5, count)[:, None, None, None], 0.97, tint)
     for cells, amount in ((2, 0.12), (5, 0.08), (12, 0.06), (40, 0.04)):
         noise = dice.normal(amount, count, 3, cells, cells)
-        noise = noise * 0.35 + noise.mean(1, keepdim=True)
+        noise = noise * 0.15 + noise.mean(1, keepdim=True)
         on = dice.chance(0.7, count)[:, None, None, None]
         soft = F.interpolate(noise, size=size_hw, mode="bilinear", align_corners=False)
         picture += soft * on
@@ -99,6 +101,7 @@ def made_up(dice: Dice, count: int, size_hw: tuple[int, int]) -> Tensor:
         shape &= dice.chance(0.5, count)[:, None, None]
         colour = tint + dice.normal(0.12, count, 3, 1, 1)
         picture = torch.where(shape[:, None], 0.8 * colour + 0.2 * picture, picture)
+    picture = torch.where(studio, white + 0.1 * (picture - tint), picture)
     return picture.clamp(0, 1)
 
 

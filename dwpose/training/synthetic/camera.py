@@ -109,6 +109,7 @@ def place_cameras(
     padding: float = 1.25,
     box_jitter: float = 0.14,
     box_shift: float = 0.05,
+    whole_picture: float = 0.15,
 ) -> View:
     """Choose a camera and a crop for every subject.
 
@@ -122,6 +123,7 @@ def place_cameras(
         padding: the crop is the box enlarged by this, as in a top-down network's input.
         box_jitter: s.d. of the log of a further enlargement.
         box_shift: s.d. of the shift of the crop's centre as a share of its size.
+        whole_picture: share of crops that show a whole picture instead of a person's box.
     """
     images = len(framing)
     height, width = size_hw
@@ -167,13 +169,24 @@ def place_cameras(
     middle, half = (low + high) / 2, (high - low) / 2 * stretch
     half = half.clamp_min(1e-3)
     low, high = middle - half, middle + half
-    border = _borders(low, high, whole_low, whole_high, dice)
-
-    size = 2 * half
+    border, goes_on = _borders(low, high, whole_low, whole_high, dice)
+    person = torch.cat([low, high], 1)
+    # Without a detector the network first sees the whole picture, with the person anywhere in it.
+    whole = dice.chance(whole_picture, images)
+    size = (high - low).amax(1, keepdim=True)
+    slim = (high - low).flip(1).repeat(1, 2) / (high - low).repeat(1, 2)
+    size = size * slim.clamp_max(1)  # no room above a tall figure that a wide picture lacks
+    room = torch.where(goes_on, 0.02, 1.3 * dice.uniform(0, 1, images, 4) ** 1.5) * size
+    picture = person + room * torch.tensor([-1.0, -1.0, 1.0, 1.0], device=size.device)
+    border = torch.where(whole[:, None], picture, border)
+    framed = torch.where(whole[:, None], picture, person)
+    middle, size = (framed[:, :2] + framed[:, 2:]) / 2, framed[:, 2:] - framed[:, :2]
     aspect = width / height
-    across = torch.maximum(size[:, 0], size[:, 1] * aspect)
-    across = across * padding * torch.exp(dice.normal(box_jitter, images))
+    across = torch.maximum(size[:, 0], size[:, 1] * aspect) * padding
+    loose = torch.where(whole, 0.0, 1.0)
+    across = across * torch.exp(dice.normal(box_jitter, images) * loose)
     shift = dice.normal(box_shift, images, 2) * torch.stack([across, across / aspect], -1)
+    shift = shift * loose[:, None]
     scale = width / across
     offset = torch.tensor([width / 2, height / 2], device=scale.device)
     offset = offset - (middle + shift) * scale[:, None]
@@ -184,15 +197,15 @@ def place_cameras(
         scale=scale,
         shift=offset,
         border=border * corner_scale + corner_shift,
-        box=torch.cat([low, high], 1) * corner_scale + corner_shift,
+        box=person * corner_scale + corner_shift,
         framing=framing,
     )
 
 
 def _borders(
     low: Tensor, high: Tensor, whole_low: Tensor, whole_high: Tensor, dice: Dice
-) -> Tensor:
-    """Where the picture ends, [N,4] in the picture plane.
+) -> tuple[Tensor, Tensor]:
+    """Where the picture ends, [N,4] in its plane, and on which sides it cuts the body, [N,4].
 
     Where the body goes on beyond the part that is shown, the picture mostly ends there; elsewhere
     it seldom ends near the person.
@@ -209,4 +222,4 @@ def _borders(
     at_side = box + 0.35 * size * dice.uniform(0, 1, images, 4) ** 1.5
     far = torch.full_like(box, 1e4)
     out = torch.where(goes_on, torch.where(cut, at_cut, far), torch.where(near, at_side, far))
-    return torch.cat([-out[:, :2], out[:, 2:]], 1)
+    return torch.cat([-out[:, :2], out[:, 2:]], 1), goes_on

@@ -40,6 +40,8 @@ class Dice:
 
     def choice(self, weights: Tensor | tuple[float, ...], size: int) -> Tensor:
         """Int64 [size], index i with a probability in proportion to weights[i]."""
+        if size == 0:
+            return torch.empty(0, dtype=torch.int64, device=self.device)
         table = torch.as_tensor(weights, dtype=torch.float64).cpu()
         drawn = torch.multinomial(table, size, replacement=True, generator=self._generator)
         return drawn.to(self.device)

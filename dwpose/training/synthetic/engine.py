@@ -13,10 +13,12 @@ from .background import Photos, backdrops
 from .camera import View, place_cameras
 from .dice import Dice
 from .faults import camera_faults, occluders, soften_background
+from .looks import sample_looks
 from .outfit import dress, sample_outfits
 from .poses import PoseLibrary, sample_actions, sample_poses
+from .raster import NEAR
 from .scene import draw_people, gather_people, paint
-from .shade import sample_lights, sample_looks
+from .shade import sample_lights
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,20 @@ class SyntheticConfig:
     """What to render.
 
     Attributes:
-        size_hw: crop height and width in pixels.
+        size_hw: crop height and width in pixels, divisible by 16.
         supersample: the frame is rendered this many times larger and averaged.
         poses: a motion library (.npz); made-up poses when None.
         backgrounds: a folder of photos without people; made-up pictures when None.
         split: "all", "train" or "val" of poses, backgrounds and body shapes.
         framing: odds of full, knees-up, waist-up, bust, face and one hand.
         neighbours: odds of 0, 1 and 2 further people near the subject.
-        padding, box_jitter, box_shift: see `camera.place_cameras`.
+        padding, box_jitter, box_shift, whole_picture: see `camera.place_cameras`.
         photo_share: share of backgrounds that are photos, where there are any.
         occluders: share of crops with something in front of the people.
         faults: whether blur, noise, JPEG and colour faults are added.
+
+    Raises:
+        ValueError: naming the field that makes no sense.
     """
 
     size_hw: tuple[int, int] = (256, 192)
@@ -47,9 +52,21 @@ class SyntheticConfig:
     padding: float = 1.25
     box_jitter: float = 0.14
     box_shift: float = 0.05
+    whole_picture: float = 0.15
     photo_share: float = 0.8
     occluders: float = 0.28
     faults: bool = True
+
+    def __post_init__(self) -> None:
+        height, width = self.size_hw
+        if min(height, width) < 16 or height % 16 or width % 16:
+            raise ValueError(f"size_hw must be divisible by 16, got {self.size_hw}")
+        if self.split not in ("all", "train", "val"):
+            raise ValueError(f'split must be "all", "train" or "val", got {self.split!r}')
+        if len(self.framing) != 6 or min(self.framing) < 0 or sum(self.framing) <= 0:
+            raise ValueError(f"framing must be six odds, not all zero, got {self.framing}")
+        if self.supersample < 1:
+            raise ValueError(f"supersample must be at least 1, got {self.supersample}")
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,8 @@ class SyntheticBatch:
         people_boxes: float32 [N,M,4] xyxy of everybody's visible surface, the subject first, the
             rest padded with zeros; people_keypoints: float32 [N,M,133,2];
             people_visibility: int64 [N,M,133].
-        framing: int64 [N].
+        framing: int64 [N], index into `camera.FRAMING_NAMES`.
+        coverage: bool [N,H,W], where a person is seen.
     """
 
     images: Tensor
@@ -78,6 +96,7 @@ class SyntheticBatch:
     people_keypoints: Tensor
     people_visibility: Tensor
     framing: Tensor
+    coverage: Tensor
 
 
 # Metres by which a point may lie behind the visible surface and still count as seen, by depth
@@ -92,6 +111,10 @@ _SLACK = (
     (slice(23, 91), 0.012),
     (slice(91, 133), 0.022),
 )
+
+
+# Things that cover people are often held: at a palm or a fingertip.
+_HELD_AT = tuple(float(k in (100, 103, 121, 124)) for k in range(133))
 
 
 class SyntheticPeople:
@@ -176,6 +199,7 @@ class SyntheticPeople:
             config.padding,
             config.box_jitter,
             config.box_shift,
+            config.whole_picture,
         )
         posed, normals, joints = gather_people(dice, view, image_of, rank, posed, normals, joints)
         points = B.keypoints_of(body, posed, joints)
@@ -200,25 +224,33 @@ class SyntheticPeople:
             ss,
         )
         inverse_depth = drawn.inverse_depth
+        coverage = inverse_depth > 0
         if config.occluders > 0:
-            texture = backdrops(dice, batch, config.size_hw, self.photos, 0.5)
-            picture, covered = occluders(dice, picture, texture, config.occluders)
+            chosen = dice.chance(config.occluders, batch).nonzero()[:, 0]
+            covered = torch.zeros_like(coverage)
+            if len(chosen):
+                texture = backdrops(dice, len(chosen), config.size_hw, self.photos, 0.5)
+                hands = view.project(points[subject], torch.arange(batch, device=device))
+                hands = hands[chosen, dice.choice(_HELD_AT, len(chosen)), :2]
+                parts = occluders(dice, picture[chosen], texture, hands)
+                picture[chosen], covered[chosen] = parts
             inverse_depth = inverse_depth.masked_fill(covered, 1e3)
+            coverage &= ~covered
         if config.faults:
             picture = camera_faults(dice, picture)
-        picture = self._cut_at_border(picture, view.border)
+        inside = self._within_picture(view.border)
+        picture, coverage = picture * inside[:, None], coverage & inside
         labelled = view.project(points, image_of)
         seen = self._visibility(labelled, image_of, inverse_depth, view)
-        boxes = self._people_boxes(screen, clothes.shown & ~clothes.hidden, image_of, view)
-        return self._pack(picture, labelled, seen, boxes, image_of, rank, view)
+        boxes = self._people_boxes(screen, drawn.used, image_of, view)
+        return self._pack(picture, coverage, labelled, seen, boxes, image_of, rank, view)
 
-    def _cut_at_border(self, picture: Tensor, border: Tensor) -> Tensor:
+    def _within_picture(self, border: Tensor) -> Tensor:
         height, width = self.config.size_hw
         y = torch.arange(height, device=self.device)[:, None]
         x = torch.arange(width, device=self.device)
         left, top, right, bottom = border[..., None, None].unbind(1)
-        inside = (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
-        return picture * inside[:, None]
+        return (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
 
     def _visibility(
         self, labelled: Tensor, image_of: Tensor, inverse_depth: Tensor, view: View
@@ -236,21 +268,28 @@ class SyntheticPeople:
         seen = depth - self.slack < front
         return inside.long() * (1 + seen.long())
 
-    def _people_boxes(self, screen: Tensor, drawn: Tensor, image_of: Tensor, view: View) -> Tensor:
+    def _people_boxes(self, screen: Tensor, used: Tensor, image_of: Tensor, view: View) -> Tensor:
+        """Boxes [P,4] of the part of everybody that lies within the crop and the picture."""
         height, width = self.config.size_hw
-        valid = drawn & (screen[..., 2] > 0)
-        low = screen[..., :2].masked_fill(~valid[..., None], torch.inf).amin(1)
-        high = screen[..., :2].masked_fill(~valid[..., None], -torch.inf).amax(1)
+        limit = torch.tensor([0.0, 0.0, width - 1.0, height - 1.0], device=self.device)
         border = view.border[image_of]
-        limit = torch.tensor([width - 1.0, height - 1.0], device=self.device)
-        low = torch.maximum(low, border[:, :2].clamp_min(0))
-        high = torch.minimum(torch.minimum(high, border[:, 2:]), limit)
+        low_edge = torch.maximum(border[:, :2], limit[:2])[:, None]
+        high_edge = torch.minimum(border[:, 2:], limit[2:])[:, None]
+        place, inverse = screen[..., :2], screen[..., 2:]
+        # A limb outside must not widen the box, but a triangle across the edge (3 cm) may.
+        reach = 0.03 * inverse * view.scale[image_of][:, None, None]
+        near = (place > low_edge - reach) & (place < high_edge + reach)
+        valid = used & near.all(-1) & (inverse[..., 0] > 0) & (inverse[..., 0] < 1 / NEAR)
+        low = place.masked_fill(~valid[..., None], torch.inf).amin(1)
+        high = place.masked_fill(~valid[..., None], -torch.inf).amax(1)
+        low, high = torch.maximum(low, low_edge[:, 0]), torch.minimum(high, high_edge[:, 0])
         box = torch.cat([low, high], 1)
         return torch.where((high > low).all(1)[:, None], box, 0.0)
 
     def _pack(
         self,
         picture: Tensor,
+        coverage: Tensor,
         labelled: Tensor,
         seen: Tensor,
         boxes: Tensor,
@@ -281,4 +320,5 @@ class SyntheticPeople:
             people_keypoints=all_points,
             people_visibility=all_seen,
             framing=view.framing,
+            coverage=coverage,
         )

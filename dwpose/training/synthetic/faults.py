@@ -77,13 +77,14 @@ def camera_faults(dice: Dice, picture: Tensor) -> Tensor:
         return value[:, None, None, None]
 
     # A little blur always: renders have harder edges than lenses give.
-    sigma = dice.uniform(0.3, 0.75, count, 1).expand(count, 2).clone()
-    sigma += dice.chance(0.15, count)[:, None] * dice.uniform(0.2, 1.2, count, 1)
-    moving = dice.chance(0.08, count)[:, None] & (
-        dice.integers(2, count)[:, None] == torch.arange(2, device=picture.device)
-    )
-    sigma += moving * dice.uniform(0.5, 2.0, count, 1)
-    picture = blur(picture, sigma)
+    picture = blur(picture, dice.uniform(0.3, 0.6, count, 1).expand(count, 2), reach=1)
+    soft = dice.chance(0.22, count).nonzero()[:, 0]
+    if len(soft):
+        sigma = dice.uniform(0.3, 1.5, len(soft), 1).expand(-1, 2)
+        way = dice.integers(2, len(soft))[:, None] == torch.arange(2, device=picture.device)
+        moving = dice.chance(0.35, len(soft))[:, None] & way
+        sigma = sigma + moving * dice.uniform(0.5, 1.8, len(soft), 1)
+        picture[soft] = blur(picture[soft], sigma, reach=4)
     shrunk = dice.chance(0.22, count).nonzero()[:, 0]
     factor = float(dice.uniform(0.3, 0.85, 1))
     if len(shrunk):
@@ -101,8 +102,11 @@ def camera_faults(dice: Dice, picture: Tensor) -> Tensor:
     cast = 1 + dice.normal(0.05, count, 3, 1, 1)
     picture = (picture - 0.45) * contrast * cast + 0.45 + dice.normal(0.04, count, 1, 1, 1)
 
-    grain = maybe(0.5, 0.004, 0.045, 0.0)
-    picture = (picture + grain * dice.noise(*picture.shape)).clamp(0, 1)
+    grainy = dice.chance(0.5, count).nonzero()[:, 0]
+    if len(grainy):
+        grain = dice.uniform(0.004, 0.045, len(grainy), 1, 1, 1)
+        picture[grainy] += grain * dice.noise(len(grainy), 3, height, width)
+    picture = picture.clamp(0, 1)
     pressed = dice.chance(0.6, count).nonzero()[:, 0]
     if len(pressed):
         quality = dice.uniform(25.0, 95.0, len(pressed))
@@ -125,7 +129,8 @@ def jpeg(picture: Tensor, quality: Tensor) -> Tensor:
     scale = torch.where(quality < 50, 50.0 / quality, 2.0 - quality / 50.0)
     luma = _press(luma, torch.tensor(_LUMINANCE, device=device), scale) + 128.0
     chroma = _press(chroma, torch.tensor(_CHROMINANCE, device=device), scale)
-    chroma = F.interpolate(chroma, scale_factor=2, mode="nearest")
+    # Smooth upsampling with weights 3/4 and 1/4, as libjpeg does by default.
+    chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
     colour = torch.cat([luma, chroma], 1) / 255.0
     back = torch.linalg.inv(matrix)
     return torch.einsum("ij,njhw->nihw", back, colour).clamp(0, 1)
@@ -144,16 +149,14 @@ def _press(planes: Tensor, table: Tensor, scale: Tensor) -> Tensor:
     return blocks.transpose(3, 4).reshape(count, channels, height, width)
 
 
-def occluders(
-    dice: Dice, picture: Tensor, texture: Tensor, share: float = 0.28
-) -> tuple[Tensor, Tensor]:
-    """Put things in front of a share of the pictures.
+def occluders(dice: Dice, picture: Tensor, texture: Tensor, hands: Tensor) -> tuple[Tensor, Tensor]:
+    """Put a thing in front of every picture, and a second one before a third of them.
 
     Args:
         dice: random numbers.
         picture: [N,3,H,W].
         texture: what the things look like, [N,3,H,W].
-        share: of the pictures that get one; a third of these get two.
+        hands: pixels near which a third of the things are, as if held, [N,2].
 
     Returns:
         the pictures, and where they are covered, bool [N,H,W].
@@ -162,12 +165,16 @@ def occluders(
     y = torch.arange(height, device=picture.device)[:, None] / height
     x = torch.arange(width, device=picture.device)[None] / width
     covered = torch.zeros(count, height, width, dtype=torch.bool, device=picture.device)
-    wanted = dice.chance(share, count)[:, None, None]
     for turn in range(2):
         centre = dice.uniform(0.0, 1.0, count, 2, 1, 1)
         half = 0.04 + 0.2 * dice.uniform(0, 1, count, 2, 1, 1) ** 1.5
+        held = dice.chance(0.33, count)[:, None, None, None]
+        spot = hands / hands.new_tensor([width, height])
+        spot = (spot + dice.normal(0.03, count, 2)).clamp(-0.2, 1.2)
+        centre = torch.where(held, spot[:, :, None, None], centre)
+        half = half * torch.where(held, 0.6, 1.0)
         # Some are tables and counters: wide, at the bottom.
-        table = dice.chance(0.3, count)[:, None, None]
+        table = dice.chance(0.4, count)[:, None, None] & ~held[:, 0]
         middle_x = torch.where(table, 0.5, centre[:, 0])
         middle_y = torch.where(table, 1.0, centre[:, 1])
         half_x = torch.where(table, 1.0, half[:, 0])
@@ -181,5 +188,5 @@ def occluders(
             u**2 + v**2 < 1,
         )
         again = dice.chance(0.33, count)[:, None, None] if turn else True
-        covered |= inside & wanted & again
+        covered |= inside & again
     return torch.where(covered[:, None], texture, picture), covered

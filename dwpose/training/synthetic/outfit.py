@@ -51,9 +51,10 @@ class Outfits:
     gloves: Tensor
     phase: Tensor
 
-    def rows(self, person: Tensor) -> Outfits:
-        """One row per entry of `person`, int64 [M]."""
-        return Outfits(**{f.name: getattr(self, f.name)[person] for f in fields(self)})
+    @property
+    def cuts(self) -> Tensor:
+        """Where garments end, [P,6]: sleeve, leg, neck, vneck, hem, shoe."""
+        return torch.stack([self.sleeve, self.leg, self.neck, self.vneck, self.hem, self.shoe], -1)
 
     def columns(self) -> Outfits:
         """Every [P] made [P,1], to meet [V]."""
@@ -112,25 +113,26 @@ def sample_outfits(dice: Dice, people: int) -> Outfits:
     )
 
 
-def garment(attributes: Tensor, wear: Outfits, margin: float = 0.0) -> Tensor:
+def garment(attributes: Tensor, cuts: Tensor, margin: float = 0.0) -> Tensor:
     """Which garment covers places of the body.
 
     Args:
         attributes: [...,14] as `Body.attributes`.
-        wear: outfits that broadcast with the places.
+        cuts: [...,6] as `Outfits.cuts`, broadcasting with the places.
         margin: garments shrink by this much of a limb (grow where negative).
 
     Returns:
         int64 [...], BARE, TOP, BOTTOM or SHOE.
     """
+    sleeve, trousers, neck, vneck, hem, shoes = cuts.unbind(-1)
     arm, leg, torso = attributes[..., B.ARM], attributes[..., B.LEG], attributes[..., B.TORSO]
     across = attributes[..., B.X].abs()
     in_front = attributes[..., B.Y] < 0.0
-    notch = wear.vneck * (1 - across / 0.085).clamp_min(0) * in_front
-    top = (torso > wear.hem + margin) & (torso < wear.neck - notch - margin)
-    top = top & (arm < wear.sleeve - margin)
-    bottom = (torso < wear.hem + 0.12 - margin) & (leg < wear.leg - margin) & (arm < -0.1)
-    shoe = leg > wear.shoe + margin
+    notch = vneck * (1 - across / 0.085).clamp_min(0) * in_front
+    top = (torso > hem + margin) & (torso < neck - notch - margin)
+    top = top & (arm < sleeve - margin)
+    bottom = (torso < hem + 0.12 - margin) & (leg < trousers - margin) & (arm < -0.1)
+    shoe = leg > shoes + margin
     label = torch.where(shoe, SHOE, BARE)
     label = torch.where(bottom, BOTTOM, label)
     return torch.where(top, TOP, label)
@@ -158,12 +160,12 @@ def dress(body: B.Body, wear: Outfits) -> Dressing:
     push = torch.zeros(people, count, device=device)
     shown = torch.ones(people, count, dtype=torch.bool, device=device)
     hidden = torch.zeros(people, count, dtype=torch.bool, device=device)
-    column = wear.columns()
+    column, cuts = wear.columns(), wear.cuts[:, None]
 
     cloth = (body.part == B.TIGHTS).nonzero()[:, 0]
     own = body.attributes[cloth]
-    label = garment(own, column, -0.02)
-    drawn = garment(own, column, -0.09)  # wider than the garment: the hem is found per pixel
+    label = garment(own, cuts, -0.02)
+    drawn = garment(own, cuts, -0.09)  # wider than the garment: the hem is found per pixel
     noise = _folds(own, wear)
     amount = torch.where(label == TOP, column.loose_top, 0.002)
     amount = torch.where(label == BOTTOM, column.loose_bottom, amount)
@@ -178,7 +180,7 @@ def dress(body: B.Body, wear: Outfits) -> Dressing:
     own = body.attributes[skin]
     under = column.skirt & (own[:, B.Z] > column.skirt_z + 0.06) & (own[:, B.ARM] < -0.1)
     under = under & (own[:, B.TORSO] < 0.1)
-    hidden[:, skin] = (garment(own, column, 0.05) != BARE) | under
+    hidden[:, skin] = (garment(own, cuts, 0.05) != BARE) | under
     scalp = own[:, B.SCALP]
     bumps = _folds(own, wear)
     hat = torch.where(column.hat, 0.012, 0.0)

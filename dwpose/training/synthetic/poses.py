@@ -26,7 +26,7 @@ _HAND_TARGETS = (
     ("belly", 0.12, (0.06, -0.27, 0.24), (0.12, 0.06, 0.08)),
     ("on the hip", 0.11, (0.20, -0.05, 0.16), (0.02, 0.05, 0.05)),
     ("held out in front", 0.14, (0.16, -0.42, 0.42), (0.16, 0.08, 0.16)),
-    ("wave", 0.10, (0.38, -0.22, 0.72), (0.10, 0.12, 0.14)),
+    ("wave or gesture", 0.18, (0.34, -0.24, 0.62), (0.10, 0.10, 0.13)),
     ("overhead", 0.07, (0.15, -0.08, 1.05), (0.14, 0.12, 0.10)),
     ("aside", 0.07, (0.60, -0.05, 0.45), (0.08, 0.16, 0.22)),
     ("hanging", 0.07, (0.30, -0.06, 0.06), (0.06, 0.10, 0.05)),
@@ -256,8 +256,8 @@ def _curl_fingers(body: Body, dice: Dice, pose: Tensor, side: str) -> None:
     table = json.loads((ASSETS / "hand_gestures.json").read_text(encoding="utf-8"))
     names = sorted(table["gestures"])
     curls = torch.tensor([table["gestures"][n] for n in names], device=dice.device)
-    relaxed = torch.full((len(names),), 0.6 / (len(names) - 1), dtype=torch.float64)
-    relaxed[names.index("relaxed")] = 0.4
+    relaxed = torch.full((len(names),), 0.7 / (len(names) - 1), dtype=torch.float64)
+    relaxed[names.index("relaxed")] = 0.3
     curl = curls[dice.choice(relaxed, people)] + dice.normal(0.12, people, 5)
     curl = curl.clamp(-0.05, 1.0)
     spread = dice.uniform(-0.2, 0.8, people) * (1 - curl[:, 1:].mean(1))

@@ -11,11 +11,13 @@ from torch.nn import functional as F
 from . import body as B
 from .camera import View
 from .dice import Dice, about
+from .looks import Looks
 from .outfit import Dressing, Outfits
 from .raster import Fragments, rasterize
-from .shade import Lights, Looks, albedo, light_up, wrinkle
+from .shade import Lights, light_up, wrinkle
+from .surface import albedo
 
-_COARSE_BELOW = 150.0  # pixels per metre under which the coarse mesh is drawn
+_COARSE_BELOW = 200.0  # pixels per metre under which the coarse mesh is drawn
 _SHADOW_SIDE = 128  # cells of the shadow map along each axis
 _SHADOW_BIAS = 0.06  # metres; a cell is some 2 cm wide and looks one cell around
 
@@ -28,12 +30,14 @@ class Drawn:
         fragments: the nearest surface of every pixel of the supersampled frame.
         faces: int64 [F,3] that `fragments.face` counts in; part: int64 [F].
         inverse_depth: 1/m at crop resolution, 0 where nothing is, [N,H,W].
+        used: bool [P,V], vertices of the triangles that were handed to the z-buffer.
     """
 
     fragments: Fragments
     faces: Tensor
     part: Tensor
     inverse_depth: Tensor
+    used: Tensor
 
 
 def gather_people(
@@ -115,7 +119,10 @@ def draw_people(
     found = rasterize(screen, image_of, pairs, faces, part >= B.SKIRT, size)
     middle = supersample // 2
     depth = found.inverse_depth.view(size)[:, middle::supersample, middle::supersample]
-    return Drawn(found, faces, part, depth)
+    corners = faces.index_select(0, pairs[:, 1]) + pairs[:, :1] * screen.shape[1]
+    used = torch.zeros(screen.shape[:2], dtype=torch.bool, device=screen.device)
+    used.view(-1)[corners.view(-1)] = True
+    return Drawn(found, faces, part, depth, used)
 
 
 def paint(

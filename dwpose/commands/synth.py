@@ -1,0 +1,140 @@
+"""`dwpose synth preview`: look at synthetic people before training on them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+_EPILOG = """\
+examples:
+  dwpose synth preview -o sheet.png
+  dwpose synth preview -o sheet.png --keypoints --count 48 --seed 7
+  dwpose synth preview -o sheet.png --poses body_poses_cmu.npz --backgrounds photos/ --framing face
+"""
+# RGB of the dots: body and feet, face, left hand, right hand.
+_COLOURS = ((255, 60, 60), (0, 255, 255), (60, 255, 60), (255, 170, 0))
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `synth` and its `preview` to the command line."""
+    parser = subparsers.add_parser(
+        "synth",
+        help="look at the synthetic people that models are trained on",
+        description="Render synthetic people with 133 exactly known points each.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    preview = actions.add_parser(
+        "preview",
+        help="write a contact sheet",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    preview.add_argument("-o", "--output", type=Path, required=True, help="the picture to write")
+    preview.add_argument(
+        "--keypoints",
+        action="store_true",
+        help="also write NAME_keypoints beside it with the points drawn, hidden ones darker",
+    )
+    preview.add_argument("--count", type=int, default=32, help="crops (default 32)")
+    preview.add_argument("--columns", type=int, default=8, help="crops per row (default 8)")
+    preview.add_argument("--seed", type=int, default=0, help="any integer (default 0)")
+    preview.add_argument(
+        "--size", default="256x192", help="crop HEIGHTxWIDTH, divisible by 16 (default 256x192)"
+    )
+    preview.add_argument("--supersample", type=int, default=1, help="render larger and average")
+    preview.add_argument("--poses", type=Path, help="a motion library (.npz); else made-up poses")
+    preview.add_argument("--backgrounds", type=Path, help="a folder of photos without people")
+    preview.add_argument(
+        "--framing",
+        choices=("mixed", "full", "knees", "waist", "bust", "face", "hand"),
+        default="mixed",
+        help="what part of the person is shown (default: the training mix)",
+    )
+    preview.add_argument("--clean", action="store_true", help="no camera faults, nothing in front")
+    preview.add_argument("--device", default="cpu", help="torch device (default cpu)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the sheets; 0 when all went well, 1 with one sentence otherwise."""
+    import cv2
+    import numpy as np
+
+    from ..training.synthetic import SyntheticConfig, SyntheticPeople
+    from ..training.synthetic.camera import FRAMING_NAMES
+
+    try:
+        height, width = (int(side) for side in args.size.lower().split("x"))
+        if args.count < 1 or args.columns < 1:
+            raise ValueError("--count and --columns must be at least 1")
+        changes: dict[str, Any] = {}
+        if args.framing != "mixed":
+            changes["framing"] = tuple(float(name == args.framing) for name in FRAMING_NAMES)
+        if args.clean:
+            changes.update(faults=False, occluders=0.0)
+        config = SyntheticConfig(
+            size_hw=(height, width),
+            supersample=args.supersample,
+            poses=args.poses,
+            backgrounds=args.backgrounds,
+            **changes,
+        )
+        engine = SyntheticPeople(config, args.device)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"dwpose synth: {error}", file=sys.stderr)
+        return 1
+
+    plain, dotted = [], []
+    while len(plain) < args.count:
+        batch = engine.sample(min(16, args.count - len(plain)), args.seed + len(plain))
+        pictures = batch.images.permute(0, 2, 3, 1).cpu().numpy()
+        plain.extend(pictures)
+        points, seen = batch.keypoints.cpu().numpy(), batch.visibility.cpu().numpy()
+        dotted.extend(draw_points(*crop) for crop in zip(pictures, points, seen, strict=True))
+
+    outputs = [(args.output, plain)]
+    if args.keypoints:
+        beside = args.output.with_name(f"{args.output.stem}_keypoints{args.output.suffix}")
+        outputs.append((beside, dotted))
+    for path, pictures in outputs:
+        blank = [np.zeros_like(pictures[0])] * (-len(pictures) % args.columns)
+        tiles = [*pictures, *blank]
+        rows = [
+            np.concatenate(tiles[i : i + args.columns], 1)
+            for i in range(0, len(tiles), args.columns)
+        ]
+        try:
+            done, data = cv2.imencode(path.suffix or ".png", np.concatenate(rows)[..., ::-1])
+        except cv2.error:
+            done, data = False, None
+        if not done or data is None:
+            print(f"dwpose synth: cannot write a {path.suffix} file; use .png", file=sys.stderr)
+            return 1
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data.tofile(path)
+        print(path)
+    return 0
+
+
+def draw_points(picture: Any, points: Any, seen: Any) -> Any:
+    """Return a copy of a crop with its points drawn.
+
+    Args:
+        picture: uint8 RGB [H,W,3].
+        points: [133,2] crop pixels.
+        seen: [133] 0 outside, 1 hidden (drawn darker), 2 seen.
+    """
+    import cv2
+    import numpy as np
+
+    out = np.ascontiguousarray(picture).copy()
+    for k in np.nonzero(seen)[0]:
+        part = 1 if 23 <= k < 91 else 2 if 91 <= k < 112 else 3 if k >= 112 else 0
+        shade = 1.0 if seen[k] == 2 else 0.45
+        colour = tuple(int(c * shade) for c in _COLOURS[part])
+        x, y = (round(float(v)) for v in points[k])
+        cv2.circle(out, (x, y), 1, colour, -1)
+    return out
