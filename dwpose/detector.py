@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .geometry import letterbox_ratio, nms
+from .runtimes.scratch import scratch_planes
 from .runtimes.session import Outputs, Session, pick_batch_size
 from .runtimes.threads import in_parallel
 from .types import Boxes
@@ -52,15 +53,18 @@ def letterbox(
     ratio = letterbox_ratio(image.shape[:2], size_hw)
     # Truncated as in YOLOX's preproc; at least a pixel, which the original lacks.
     new_h, new_w = max(int(image.shape[0] * ratio), 1), max(int(image.shape[1] * ratio), 1)
-    small = image
-    if (new_h, new_w) != image.shape[:2]:
-        small = cv2.resize(image, (new_w, new_h), interpolation=cv2.INTER_LINEAR)
+    small, *planes = scratch_planes("letterbox", new_h, new_w)
+    if (new_h, new_w) == image.shape[:2]:
+        small = image
+    else:
+        cv2.resize(image, (new_w, new_h), dst=small, interpolation=cv2.INTER_LINEAR)
+    cv2.split(small, planes)
     if out is None:
         out = np.empty((3, height, width), np.float32)
     out[:, new_h:] = FILL
     out[:, :new_h, new_w:] = FILL
     # Whole planes: splitting and converting are vectorised, a strided transpose is not.
-    for channel, plane in enumerate(cv2.split(small)):
+    for channel, plane in enumerate(planes):
         out[2 - channel if swap_channels else channel, :new_h, :new_w] = plane
     return out, ratio
 
