@@ -117,7 +117,8 @@ def measure(name: str, names: ModuleType, device: torch.device) -> dict[str, Any
     forms: dict[str, Any] = {}
     for form, (dtype, channels_last) in FORMS.items():
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        module = fold_batchnorm(network).to(dtype).to(memory_format=layout)
+        module = fold_batchnorm(network).to(dtype)
+        module = module.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         got = module(images.to(dtype).contiguous(memory_format=layout))
         compare = compare_pose if kind == "rtmpose" else compare_rows
         forms[form] = compare(got, expected)

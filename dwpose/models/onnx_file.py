@@ -71,6 +71,10 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
 
     try:
         model = onnx.load(str(file))
+        if model.functions:  # torch's newer exporter writes some operators as functions
+            import onnx.inliner
+
+            model = onnx.inliner.inline_local_functions(model)
     except Exception as error:  # protobuf and onnx raise a dozen kinds here
         raise WeightsError(
             f"{file} cannot be read as an ONNX file ({error}); fetch it again, with its external "
@@ -131,7 +135,9 @@ def _tensor(proto: Any, file: str) -> Tensor:
     array = numpy_helper.to_array(proto)
     if proto.data_type == 16:  # numpy has no bfloat16 that torch reads
         return torch.from_numpy(array.astype("float32")).to(torch.bfloat16)
-    return torch.from_numpy(array.copy()).reshape(tuple(proto.dims))
+    # A view of the file's bytes is read-only; anything else is ours already.
+    array = array if array.flags.writeable and array.flags.c_contiguous else array.copy()
+    return torch.from_numpy(array).reshape(tuple(proto.dims))
 
 
 def _attribute(proto: Any, file: str) -> Any:
@@ -193,7 +199,7 @@ def run_node(node: Node, arguments: list[Tensor | None]) -> tuple[Tensor, ...]:
     try:
         result = OPERATORS[node.op](node, *arguments)
     except (RuntimeError, IndexError, ValueError, TypeError) as error:
-        if isinstance(error, (WeightsError, torch.OutOfMemoryError)):
+        if isinstance(error, (WeightsError, torch.cuda.OutOfMemoryError)):
             raise
         raise WeightsError(
             f"{node.file}: operator {node.op} ({node.name or 'unnamed'}) failed on torch: {error}; "

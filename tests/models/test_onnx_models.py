@@ -233,6 +233,33 @@ def test_a_graph_that_only_looks_like_ours_is_not_taken_for_it(exported, tmp_pat
     assert isinstance(load_onnx(path), OnnxModule)
 
 
+def test_fp16_file_with_float32_ports(exported, tmp_path, run_onnxruntime, named_input, tuple_of):
+    """What fp16 converters write by default: Cast nodes at both ends."""
+    model = onnx.load(str(exported("t", 17, True)))
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [
+                {"input": "in16"}.get(n, f"{n}16" if n[:5] == "simcc" else n) for n in names
+            ]
+    float32, float16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+    model.graph.node.insert(0, onnx.helper.make_node("Cast", ["input"], ["in16"], to=float16))
+    for port in model.graph.output:
+        cast = onnx.helper.make_node("Cast", [f"{port.name}16"], [port.name], to=float32)
+        model.graph.node.append(cast)
+    for port in (*model.graph.input, *model.graph.output):
+        port.type.tensor_type.elem_type = float32
+    path = tmp_path / "ports.onnx"
+    onnx.save(model, str(path))
+    images = named_input("onnx_t", (1, 3, 256, 192))
+    expected = run_onnxruntime(path, images)
+    matched, general = load_onnx(path), load_onnx(path, match=False)
+    assert isinstance(matched, RTMPose)
+    got = tuple_of(general(images))
+    assert all(value.dtype == torch.float32 for value in got)
+    close(got, expected, HALF_ATOL["rtmpose"])
+    close(tuple_of(matched(images.half())), expected, HALF_ATOL["rtmpose"])
+
+
 def test_external_data(exported, tmp_path, named_input, tuple_of):
     model = onnx.load(str(exported("t", 17, False)))
     path = tmp_path / "model.onnx"

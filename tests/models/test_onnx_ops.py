@@ -239,6 +239,33 @@ def test_a_missing_file(tmp_path):
         load_onnx(tmp_path / "none.onnx")
 
 
+def test_local_functions_are_inlined(tmp_path, run_onnxruntime):
+    model = build("Relu", 17, X, [], {})
+    model.functions.append(
+        helper.make_function(
+            "local", "Swish", ["a"], ["c"],
+            [helper.make_node("Sigmoid", ["a"], ["b"]), helper.make_node("Mul", ["a", "b"], ["c"])],
+            [helper.make_opsetid("", 17)],
+        )
+    )  # fmt: skip
+    model.opset_import.append(helper.make_opsetid("local", 1))
+    model.graph.node[0].op_type, model.graph.node[0].domain = "Swish", "local"
+    onnx.save(model, str(tmp_path / "f.onnx"))
+    expected = torch.nn.functional.silu(torch.from_numpy(X))
+    assert torch.allclose(load_onnx(tmp_path / "f.onnx")(torch.from_numpy(X)), expected)
+
+
+def test_what_depends_on_no_input_is_computed_once(tmp_path):
+    model = build("Add", 17, X, [f(5)], {})
+    model.graph.node[0].input[1] = "shifted"
+    model.graph.node.insert(0, helper.make_node("Exp", ["c0"], ["shifted"]))
+    onnx.save(model, str(tmp_path / "c.onnx"))
+    module = load_onnx(tmp_path / "c.onnx")
+    assert [node.op for node, _ in module._steps] == ["Add"]
+    constant = numpy_helper.to_array(model.graph.initializer[0])
+    np.testing.assert_allclose(module(torch.from_numpy(X)).numpy(), X + np.exp(constant), atol=1e-5)
+
+
 def test_bfloat16_constants(tmp_path):
     weight = helper.make_tensor("c0", TensorProto.BFLOAT16, [3], [0.5, 1.5, -2.0])
     model = build("Cast", 17, X[0, 0, 0, :3], [], {"to": TensorProto.BFLOAT16})
