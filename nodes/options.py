@@ -1,0 +1,229 @@
+"""Inputs that several nodes share: parts, thresholds, style and size of what is drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from .sockets import advanced, check_choice
+
+if TYPE_CHECKING:
+    from ..dwpose.types import People
+
+# The names of dwpose.render.STYLES; that module draws and so needs OpenCV, which would make the
+# pack slow to load. A test keeps the two equal.
+STYLE_NAMES = (
+    "dwpose",
+    "controlnet-aux",
+    "xinsir",
+    "xinsir-joints",
+    "comfy-core",
+    "wan-animate",
+    "mimic-motion",
+    "musepose",
+    "musepose-own-hands",
+    "dwpose-feet",
+)
+
+SIZE_MODES = ("as input", "short side", "width x height")
+
+# People draw for video and print; beyond this a picture would need gigabytes for a slip of the
+# finger.
+MAX_SIDE = 16384
+
+PARTS = ("body", "hands", "face", "feet")
+_THRESHOLDS = ("body", "hand", "face", "feet")
+STYLES_OWN = -1.0
+"""Threshold that stands for the style's own rule."""
+
+
+def part_inputs() -> list[Any]:
+    """Four switches: body, hands, face, feet; each on."""
+    told = {
+        "body": "Body: 18 points from nose to ankles with a neck, and their limbs.",
+        "hands": "Both hands: 21 points each.",
+        "face": "Face: 68 points of contour, brows, nose, eyes and mouth. wan-animate has none.",
+        "feet": "Toes and heels: 3 points each foot. Drawn by the styles that have feet "
+        "(dwpose-feet and wan-animate).",
+    }
+    return [
+        io.Boolean.Input(
+            part,
+            default=True,
+            tooltip=f"{told[part]} Off leaves the part out of the picture and the keypoints.",
+        )
+        for part in PARTS
+    ]
+
+
+def style_input() -> Any:
+    """The drawing style."""
+    return io.Combo.Input(
+        "style",
+        options=list(STYLE_NAMES),
+        default=STYLE_NAMES[0],
+        tooltip="Whose drawing to reproduce, pixel for pixel: dwpose for most ControlNets, "
+        "controlnet-aux as that pack draws, xinsir for its SDXL ControlNets (thick lines), "
+        "comfy-core as ComfyUI's SDPose, wan-animate, mimic-motion and musepose for those video "
+        "models, dwpose-feet with toes and heels.",
+    )
+
+
+def threshold_inputs() -> list[Any]:
+    """Four thresholds: body, hands, face, feet; each the style's own."""
+    return [
+        advanced(
+            io.Float.Input(
+                f"{part}_threshold",
+                default=STYLES_OWN,
+                min=STYLES_OWN,
+                max=1.0,
+                step=0.05,
+                tooltip=f"Least score, 0..1, that a point of the {part} needs to be shown. "
+                + (
+                    "-1 = the body's threshold."
+                    if part == "feet"
+                    else "-1 = the style's own rule: 0.3 for most, 0.5 for wan-animate."
+                ),
+            )
+        )
+        for part in _THRESHOLDS
+    ]
+
+
+def size_inputs() -> list[Any]:
+    """How large the picture is: the mode, the resolution, width and height."""
+    return [
+        io.Combo.Input(
+            "size",
+            options=list(SIZE_MODES),
+            default=SIZE_MODES[0],
+            tooltip="Size of the pose map: that of the input; a short side of 'resolution' "
+            "pixels with the input's proportions; or 'width' x 'height'. Always drawn at that "
+            "size, never enlarged afterwards.",
+        ),
+        io.Int.Input(
+            "resolution",
+            default=1024,
+            min=64,
+            max=MAX_SIDE,
+            step=8,
+            tooltip="Short side in pixels, where size is 'short side'.",
+        ),
+        io.Int.Input(
+            "width",
+            default=1024,
+            min=8,
+            max=MAX_SIDE,
+            step=8,
+            tooltip="Width in pixels, where size is 'width x height'; the pose is stretched to it.",
+        ),
+        io.Int.Input(
+            "height",
+            default=1024,
+            min=8,
+            max=MAX_SIDE,
+            step=8,
+            tooltip="Height in pixels, where size is 'width x height'; the pose is stretched to "
+            "it.",
+        ),
+    ]
+
+
+def output_size(
+    size: str, source_hw: tuple[int, int], resolution: int, width: int, height: int
+) -> tuple[int, int]:
+    """Height and width to draw at.
+
+    Raises:
+        ValueError: an unknown mode, or a size outside 1..`MAX_SIDE`.
+    """
+    check_choice("size", size, SIZE_MODES)
+    if size == SIZE_MODES[0]:
+        found = source_hw
+    elif size == SIZE_MODES[1]:
+        factor = resolution / min(source_hw)
+        found = (max(round(source_hw[0] * factor), 1), max(round(source_hw[1] * factor), 1))
+    else:
+        found = (height, width)
+    if not all(1 <= side <= MAX_SIDE for side in found):
+        raise ValueError(
+            f"the pose map would have {found[1]}x{found[0]} pixels; choose a size with sides of "
+            f"1 to {MAX_SIDE}"
+        )
+    return found
+
+
+def draw_options(
+    style: str,
+    *,
+    body: bool = True,
+    hands: bool = True,
+    face: bool = True,
+    feet: bool = True,
+    body_threshold: float = STYLES_OWN,
+    hand_threshold: float = STYLES_OWN,
+    face_threshold: float = STYLES_OWN,
+    feet_threshold: float = STYLES_OWN,
+) -> dict[str, Any]:
+    """Keyword arguments of `dwpose.render.draw_pose_map` for these inputs.
+
+    Raises:
+        ValueError: an unknown style.
+    """
+    thresholds = (body_threshold, hand_threshold, face_threshold, feet_threshold)
+    return {
+        "style": check_choice("style", style, STYLE_NAMES),
+        "body": body,
+        "hands": hands,
+        # On means as the style has it; the style says whether it has feet or a face at all.
+        "face": None if face else False,
+        "feet": None if feet else False,
+        **{
+            f"{part}_threshold": None if value < 0 else value
+            for part, value in zip(_THRESHOLDS, thresholds, strict=True)
+        },
+    }
+
+
+def hide_parts(
+    people: People,
+    *,
+    body: bool = True,
+    hands: bool = True,
+    face: bool = True,
+    feet: bool = True,
+    body_threshold: float = STYLES_OWN,
+    hand_threshold: float = STYLES_OWN,
+    face_threshold: float = STYLES_OWN,
+    feet_threshold: float = STYLES_OWN,
+) -> People:
+    """Give the points of parts that are off, and those below a threshold, a score of 0.
+
+    So the keypoints handed on are those of the picture. A threshold of -1 leaves scores as they
+    are, but for the feet, which then take the body's.
+
+    Returns:
+        people with the same keypoints.
+    """
+    if feet_threshold < 0:
+        feet_threshold = body_threshold
+    rules = {
+        "body": (body, body_threshold),
+        "feet": (feet, feet_threshold),
+        "face": (face, face_threshold),
+        "left_hand": (hands, hand_threshold),
+        "right_hand": (hands, hand_threshold),
+    }
+    if all(shown and threshold < 0 for shown, threshold in rules.values()):
+        return people
+    from dataclasses import replace
+
+    from ..dwpose.skeleton import PARTS as SLICES
+
+    scores = people.scores.copy()
+    for part, (shown, threshold) in rules.items():
+        values = scores[:, SLICES[part]]
+        values[(values < threshold) | (not shown)] = 0.0
+    return replace(people, scores=scores)

@@ -1,0 +1,316 @@
+"""What goes through the sockets: types, pictures and poses, in and out; also schemas, progress.
+
+Shapes: B frames of an IMAGE, H and W their size in pixels.
+
+Only ``io.ComfyNode`` of ComfyUI's interface is touched at import; torch, OpenCV and the library
+come in when a node runs, so that loading the pack costs nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from ..dwpose.types import People
+
+CATEGORY = "DWPose"
+PREFIX = "DWPose_"
+
+SEARCH = ("openpose", "dwpose", "skeleton", "controlnet", "pose")
+"""Words that people type into the search box; given to cores that take them."""
+
+MODEL_TYPE = "DWPOSE_MODEL"
+POSE_TYPE = "POSE_KEYPOINT"
+BBOX_TYPE = "BBOX"
+SEGS_TYPE = "SEGS"
+
+
+# --- schemas ---------------------------------------------------------------------------------
+
+
+def schema(
+    name: str,
+    display_name: str,
+    description: str,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    *,
+    search: Iterable[str] = (),
+    **options: Any,
+) -> Any:
+    """Make a node's schema, with what only newer cores know left out on older ones.
+
+    Args:
+        name: the node's id without the pack's prefix.
+        display_name: what the node is called.
+        description: what it does.
+        inputs: its inputs, in the order that saved workflows rely on: add at the end only.
+        outputs: its outputs, the same.
+        search: words to be found by, besides `SEARCH`.
+        **options: further fields of ``io.Schema``; unknown ones are dropped.
+
+    Returns:
+        an ``io.Schema``.
+    """
+    words = dict.fromkeys((*SEARCH, *search))
+    options["search_aliases"] = list(words)
+    known = inspect.signature(io.Schema).parameters
+    return io.Schema(
+        node_id=PREFIX + name,
+        display_name=display_name,
+        category=CATEGORY,
+        description=description,
+        inputs=list(inputs),
+        outputs=list(outputs),
+        **{key: value for key, value in options.items() if key in known},
+    )
+
+
+def advanced(widget: Any) -> Any:
+    """Mark an input as one that newer renderers fold away; returns it."""
+    if hasattr(widget, "advanced"):
+        widget.advanced = True
+    elif isinstance(getattr(widget, "extra_dict", None), dict):
+        widget.extra_dict["advanced"] = True
+    return widget
+
+
+def model_input(name: str = "model", **options: Any) -> Any:
+    """A DWPOSE_MODEL input, optional unless said otherwise."""
+    options.setdefault("optional", True)
+    options.setdefault(
+        "tooltip",
+        "From Load DWPose Model. Left open: the official DWPose files if they are in "
+        "models/dwpose, else the small built-in model.",
+    )
+    return io.Custom(MODEL_TYPE).Input(name, **options)
+
+
+def pose_input(name: str = "pose_keypoint", **options: Any) -> Any:
+    """A POSE_KEYPOINT input."""
+    options.setdefault(
+        "tooltip",
+        "Keypoints of every frame, from this pack, from controlnet_aux, ComfyUI's own pose nodes "
+        "or OpenPose JSON; in pixels or 0..1.",
+    )
+    return io.Custom(POSE_TYPE).Input(name, **options)
+
+
+def pose_output(name: str = "keypoints", **options: Any) -> Any:
+    """A POSE_KEYPOINT output; give it an id that no input has."""
+    options.setdefault("display_name", "POSE_KEYPOINT")
+    options.setdefault(
+        "tooltip",
+        "Keypoints as a list with one OpenPose-like entry per frame, in pixels of the analysed "
+        "frame; empty entries where nobody is.",
+    )
+    return io.Custom(POSE_TYPE).Output(name, **options)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return a combo's value; ComfyUI does not check those of V3 nodes.
+
+    Raises:
+        ValueError: it is none of the choices.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+# --- progress --------------------------------------------------------------------------------
+
+
+def check_interrupt() -> None:
+    """Raise ComfyUI's exception if the user pressed Cancel; call it for every frame."""
+    from comfy import model_management  # pyright: ignore[reportMissingImports]
+
+    model_management.throw_exception_if_processing_interrupted()
+
+
+class Progress:
+    """The node's progress bar, which also stops the work when the user cancels.
+
+    Args:
+        total: steps in all, usually frames.
+    """
+
+    def __init__(self, total: int) -> None:
+        from comfy.utils import ProgressBar  # pyright: ignore[reportMissingImports]
+
+        self.total = max(total, 1)
+        self._bar = ProgressBar(self.total)
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """Show that `done` steps are done; has the shape of the pipeline's `on_batch`.
+
+        Raises:
+            InterruptProcessingException: the user cancelled.
+        """
+        check_interrupt()
+        self._bar.update_absolute(done, total or self.total)
+
+
+def show_text(text: str, node_id: Any) -> None:
+    """Show a line of text under a node; does nothing where there is no server or node."""
+    if not text or node_id is None:
+        return
+    try:
+        from server import PromptServer  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return
+    server = getattr(PromptServer, "instance", None)
+    if server is not None and hasattr(server, "send_progress_text"):
+        server.send_progress_text(text, str(node_id))
+
+
+# --- pictures --------------------------------------------------------------------------------
+
+
+class Frames:
+    """The frames of an IMAGE as uint8 RGB, converted one at a time when they are asked for.
+
+    It can be given to `DWPose.stream` as it is. Numbers outside 0..1 are clipped, NaN becomes
+    black, a single channel is grey, and transparent pictures are laid on white (see
+    `dwpose.io.images`).
+
+    Args:
+        image: float [B, H, W, C] or [H, W, C] in 0..1 with 1, 3 or 4 channels, on any device.
+
+    Raises:
+        ValueError: another shape.
+    """
+
+    def __init__(self, image: torch.Tensor) -> None:
+        if image.ndim == 3:
+            image = image[None]
+        if image.ndim != 4 or image.shape[3] not in (1, 3, 4) or 0 in image.shape[1:3]:
+            raise ValueError(
+                f"image must be an IMAGE [frames, height, width, 1, 3 or 4 channels], got "
+                f"{list(image.shape)}; connect an image output"
+            )
+        self._image = image
+
+    def __len__(self) -> int:
+        return int(self._image.shape[0])
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self._image.shape[1]), int(self._image.shape[2])
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, W, 3), as of an array of these frames."""
+        return (len(self), *self.size_hw, 3)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return frame `index` as uint8 [H, W, 3] RGB, contiguous."""
+        import cv2
+        import numpy as np
+
+        from ..dwpose.io.images import load_image
+
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there is no frame {index} of {len(self)}")
+        frame = self._image[index].detach().float().cpu().numpy()
+        # One pass that scales, rounds and clips; a scalar acts on a single channel only. What
+        # is not a number saturates to 0 or 255.
+        flat = np.ascontiguousarray(frame).reshape(frame.shape[0], -1)
+        pixels = cv2.multiply(flat, 255.0, dtype=cv2.CV_8U)  # pyright: ignore
+        return load_image(np.asarray(pixels, np.uint8).reshape(frame.shape))
+
+
+class ImageWriter:
+    """Collects uint8 pictures of one size into an IMAGE without keeping them twice.
+
+    Args:
+        count: pictures to come.
+        size_hw: their height and width in pixels.
+        channels: 3, or 4 with alpha.
+    """
+
+    def __init__(self, count: int, size_hw: tuple[int, int], channels: int = 3) -> None:
+        import torch
+
+        self._image = torch.zeros((count, *size_hw, channels), dtype=torch.float32)
+
+    def put(self, index: int, picture: npt.NDArray[np.uint8]) -> None:
+        """Write picture `index`, uint8 [H, W, C]."""
+        import numpy as np
+        import torch
+
+        # A copy where the array is read-only, which torch would warn about.
+        source = torch.from_numpy(np.require(picture, requirements=("C", "W")))
+        torch.div(source, 255.0, out=self._image[index])
+
+    def finish(self) -> torch.Tensor:
+        """Return float32 [B, H, W, C] in 0..1, on the device that nodes hand pictures on."""
+        return hand_on(self._image)
+
+
+def to_image(pictures: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+    """Make an IMAGE of uint8 pictures [H, W, C] of one size; at least one."""
+    writer = ImageWriter(len(pictures), pictures[0].shape[:2], pictures[0].shape[2])
+    for index, picture in enumerate(pictures):
+        writer.put(index, picture)
+    return writer.finish()
+
+
+def hand_on(tensor: torch.Tensor) -> torch.Tensor:
+    """Put a result on the device where ComfyUI wants what nodes hand on."""
+    from comfy import model_management  # pyright: ignore[reportMissingImports]
+
+    return tensor.to(model_management.intermediate_device())
+
+
+def to_mask(masks: Sequence[npt.NDArray[Any]]) -> torch.Tensor:
+    """Make a MASK float32 [B, H, W] of arrays [H, W]: uint8 0..255, bool, or float 0..1."""
+    import numpy as np
+    import torch
+
+    out = torch.empty((len(masks), *masks[0].shape), dtype=torch.float32)
+    for index, mask in enumerate(masks):
+        scale = 255.0 if mask.dtype == np.uint8 else 1.0
+        out[index] = torch.from_numpy(np.asarray(mask, np.float32) / scale)
+    return hand_on(out)
+
+
+# --- poses -----------------------------------------------------------------------------------
+
+
+def write_poses(people: Iterable[People], threshold: float | None = None) -> list[dict[str, Any]]:
+    """Make a POSE_KEYPOINT: one dict for each frame, readable by every pack, lossless for ours.
+
+    Args:
+        people: of each frame.
+        threshold: raw score that a point needs to be shown in the plain lists; the library's
+            0.3 when None.
+    """
+    from ..dwpose.io.openpose_json import to_pose_keypoint
+    from ..dwpose.types import DEFAULT_THRESHOLD
+
+    return to_pose_keypoint(
+        list(people), threshold=DEFAULT_THRESHOLD if threshold is None else threshold
+    )
+
+
+def read_poses(pose_keypoint: Any) -> list[People]:
+    """Read a POSE_KEYPOINT of any pack: one `People` for each frame, in pixels of its canvas.
+
+    Nothing that was handed in is changed.
+
+    Raises:
+        ValueError, TypeError: it cannot be understood; says what is wrong.
+    """
+    from ..dwpose.io.openpose_json import from_pose_keypoint
+
+    return from_pose_keypoint(pose_keypoint)

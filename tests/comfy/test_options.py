@@ -1,0 +1,57 @@
+"""Inputs that several nodes share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def options(pack):
+    return pack("nodes.options")
+
+
+def test_style_names_are_those_of_the_renderer(options, pack):
+    assert set(options.STYLE_NAMES) == set(pack("dwpose.render").STYLES)
+
+
+def test_sizes(options):
+    size = options.output_size
+    assert size("as input", (300, 200), 1, 2, 3) == (300, 200)
+    assert size("short side", (300, 200), 512, 2, 3) == (768, 512)
+    assert size("short side", (999, 1000), 64, 2, 3) == (64, 64)
+    assert size("width x height", (300, 200), 1, 640, 480) == (480, 640)
+    with pytest.raises(ValueError, match="size must be one of"):
+        size("diag", (1, 1), 1, 1, 1)
+    with pytest.raises(ValueError, match="choose a size"):
+        size("short side", (1, 4000), 1024, 1, 1)
+
+
+def test_a_switch_off_and_a_threshold_reach_the_renderer(options):
+    made = options.draw_options("xinsir", face=False, hand_threshold=0.4)
+    assert made["face"] is False
+    assert made["feet"] is None
+    assert made["hand_threshold"] == 0.4
+    assert made["body_threshold"] is None
+    with pytest.raises(ValueError, match="style must be one of"):
+        options.draw_options("cubism")
+
+
+def test_hidden_parts_lose_their_scores_only(options, pack):
+    types, skeleton = pack("dwpose.types"), pack("dwpose.skeleton")
+    scores = np.tile(np.linspace(0.1, 1.0, 133, dtype=np.float32), (2, 1))
+    boxes = types.Boxes(np.array([[0, 0, 9, 9]] * 2, np.float32))
+    people = types.People(np.ones((2, 133, 2), np.float32), scores, boxes, (10, 10))
+    assert options.hide_parts(people) is people
+    seen = options.hide_parts(people, hands=False, face_threshold=0.5)
+    assert not seen.scores[:, skeleton.LEFT_HAND].any()
+    assert not seen.scores[:, skeleton.RIGHT_HAND].any()
+    np.testing.assert_array_equal(seen.scores[:, skeleton.BODY], scores[:, skeleton.BODY])
+    face = scores[:, skeleton.FACE]
+    np.testing.assert_array_equal(seen.scores[:, skeleton.FACE], np.where(face < 0.5, 0, face))
+    np.testing.assert_array_equal(seen.keypoints, people.keypoints)
+    # Feet follow the body's threshold unless they have one of their own.
+    both = options.hide_parts(people, body_threshold=0.9)
+    assert not both.scores[:, skeleton.FEET].any()
+    own = options.hide_parts(people, body_threshold=0.9, feet_threshold=0.0)
+    assert own.scores[:, skeleton.FEET].all()
