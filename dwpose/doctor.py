@@ -26,20 +26,8 @@ from . import __version__
 LIBRARIES = ("torch", "numpy", "cv2", "onnxruntime", "onnx", "huggingface_hub", "safetensors")
 """Modules whose versions matter; the import name, not that of the wheel."""
 
-RUNTIME_WHEELS = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-directml",
-    "onnxruntime-openvino",
-    "onnxruntime-rocm",
-    "onnxruntime-migraphx",
-    "onnxruntime-qnn",
-    "onnxruntime-silicon",
-    "onnxruntime-training",
-    "onnxruntime-webgpu",
-    "ort-nightly",
-    "ort-nightly-gpu",
-)
+_KINDS = ("gpu", "directml", "openvino", "rocm", "migraphx", "qnn", "silicon", "webgpu")
+RUNTIME_WHEELS = ("onnxruntime", *(f"onnxruntime-{kind}" for kind in _KINDS), "ort-nightly")
 """Distributions that all install the module onnxruntime, each over the other."""
 
 OPENCV_WHEELS = (

@@ -1,8 +1,9 @@
 """Fetches model files that are not on this machine.
 
-The hub's addresses, tokens and metadata come from huggingface_hub; the bytes are moved by
-`dwpose.weights.transfer`, which goes on where an interrupted download stopped. A file appears
-under its name only when it is whole and its sha256 is right.
+Addresses and tokens come from huggingface_hub; the bytes are moved by `dwpose.weights.transfer`,
+because hf_hub_download of 1.0 and later throws an interrupted download away, and its retries
+differ between versions. A file appears under its name only when it is whole and its sha256 is
+right.
 
 Environment: ``HF_ENDPOINT`` (mirror), ``HF_TOKEN``, ``HF_HUB_OFFLINE``, the usual proxy variables,
 and those of `dwpose.weights.store`.
@@ -13,11 +14,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ..errors import WeightsError
 from .catalogue import ModelEntry
@@ -37,13 +36,15 @@ from .store import (
 )
 from .transfer import (
     CHUNK_BYTES,
-    RETRIED,
+    COMMIT_HEADER,
+    SIZE_HEADER,
+    TAG_HEADER,
     DiskError,
     Patience,
     Report,
     disk_errors,
     download,
-    status_error,
+    probe,
 )
 
 Progress = bool | Report
@@ -225,33 +226,33 @@ def _download_any(
 def _from_hub(
     entry: ModelEntry, part: Path, wanted: str | None, report: Report | None, patience: Patience
 ) -> tuple[str, str | None]:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
-    endpoint = os.environ.get("HF_ENDPOINT") or None
-    url = hf_hub_url(
-        str(entry.repo), entry.filename, revision=entry.revision, endpoint=_trim(endpoint)
-    )
-    facts = _patiently(lambda: get_hf_file_metadata(url, timeout=patience.timeout_s), url, patience)
-    if facts.commit_hash is None:
+    endpoint = _trim(os.environ.get("HF_ENDPOINT"))
+    url = hf_hub_url(str(entry.repo), entry.filename, revision=entry.revision, endpoint=endpoint)
+    token = build_hf_headers().get("authorization")  # HF_TOKEN, or that of `hf auth login`
+    headers = {"Authorization": token} if token else {}
+    facts = probe(url, headers, patience)
+    if not facts.get(COMMIT_HEADER):
         raise WeightsError(
             f"{url} was not answered by a model hub; check HF_ENDPOINT and the proxy settings."
         )
     # Large files carry their sha256 as their tag; others a git hash, which says nothing here.
-    tag = str(facts.etag or "")
+    tag = (facts.get(TAG_HEADER) or "").strip('"')
     published = tag if len(tag) == 64 else None
     if wanted and published and published != wanted:
         raise WeightsError(
             f"{url} now holds another file (sha256 {published[:12]}... instead of "
             f"{wanted[:12]}...); it was not downloaded."
         )
-    token = build_hf_headers().get("authorization")
+    size = facts.get(SIZE_HEADER) or ""
     download(
         url,
         part,
-        headers={"Authorization": token} if token else None,
+        headers=headers,
         tag=wanted or tag or None,
-        total=facts.size,
+        total=int(size) if size.isdigit() else None,
         report=report,
         patience=patience,
     )
@@ -260,31 +261,6 @@ def _from_hub(
 
 def _trim(endpoint: str | None) -> str | None:
     return endpoint.rstrip("/") if endpoint else None
-
-
-def _patiently(ask: Callable[[], Any], url: str, patience: Patience) -> Any:
-    """Ask the hub, again where a second try may help, and turn its errors into sentences."""
-    reason = "not tried"
-    for failures in range(1, patience.attempts + 1):
-        wait: float | None = None
-        try:
-            return ask()
-        except Exception as error:  # the hub's HTTP library, and so its errors, vary by version
-            answer = getattr(error, "response", None)
-            code = getattr(answer, "status_code", None)
-            if type(error).__name__ == "OfflineModeIsEnabled":
-                raise WeightsError(f"the network is switched off: {error}") from None
-            if isinstance(code, int) and code >= 400 and code not in RETRIED:
-                raise status_error(code, url) from None
-            after = str(getattr(answer, "headers", {}).get("Retry-After", ""))
-            wait = float(after) if after.isdigit() else None
-            reason = f"status {code}" if code else f"{type(error).__name__}: {error}"
-        if failures < patience.attempts:
-            time.sleep(patience.wait_s(failures, wait))
-    raise WeightsError(
-        f"{url.split('/resolve/')[0]} cannot be reached ({reason}); check the network, or set "
-        "HF_ENDPOINT to a mirror."
-    )
 
 
 @contextlib.contextmanager

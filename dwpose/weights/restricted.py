@@ -14,10 +14,13 @@ torch/_utils.py.
 
 from __future__ import annotations
 
+import io
+import math
 import pickle
 import struct
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -35,6 +38,17 @@ LEGACY_PROTOCOL = 1001
 
 MAX_PICKLE_BYTES = 256 << 20
 """Upper bound for the pickle of a zip archive: a real one has a few MB of names."""
+
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,  # an archive that claims to be encrypted, or packed in an unknown way
+)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -114,7 +128,7 @@ class PickleFile:
         try:
             archive = zipfile.ZipFile(self._stream)
             names = archive.namelist()
-        except (zipfile.BadZipFile, ValueError, OSError) as error:
+        except _ZIP_ERRORS as error:
             raise WeightsError(
                 f"{self._path.name} is cut short or damaged; download it again ({error})."
             ) from None
@@ -130,14 +144,13 @@ class PickleFile:
         if f"{self._prefix}byteorder" in names:
             order = self._entry("byteorder").strip()
             self._swap = order != sys.byteorder.encode()
-        with archive.open(pickles[0]) as stream:
-            return _run(stream, self._path)
+        return _run(io.BytesIO(self._entry("data.pkl")), self._path)
 
     def _entry(self, name: str) -> bytes:
         assert self._zip is not None
         try:
             return self._zip.read(self._prefix + name)
-        except (KeyError, zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+        except _ZIP_ERRORS as error:
             raise WeightsError(
                 f"{self._path.name} is damaged; download it again ({error})."
             ) from None
@@ -198,7 +211,9 @@ class PickleFile:
         extent = [(n - 1) * step for n, step in zip(lazy.shape, lazy.stride, strict=True)]
         empty = 0 in lazy.shape
         last = lazy.offset + (0 if empty else sum(extent) + 1)
-        if last * item > len(raw):
+        # The second test refuses strides that repeat numbers, by which a tiny file could ask for
+        # terabytes; no checkpoint of a network has them.
+        if max(last, math.prod(lazy.shape)) * item > len(raw):
             raise WeightsError(f"{self._path.name} is cut short or damaged; download it again.")
         dtype = getattr(torch, lazy.dtype)
         if empty:

@@ -153,8 +153,8 @@ def write_record(path: Path, entry: ModelEntry, sha256: str, source: str) -> Non
         sha256: Its checksum.
         source: Where it came from.
     """
-    if "snapshots" in path.parts:
-        return  # huggingface_hub's cache is not ours to write into
+    if entry.builtin or "snapshots" in path.parts:
+        return  # the package itself and huggingface_hub's cache are not to be written into
     status = path.stat()
     record = {
         "id": entry.id,
@@ -185,6 +185,8 @@ def check(entry: ModelEntry, path: Path, *, again: bool = False) -> FileState:
     Raises:
         WeightsError: It is another file.
     """
+    if entry.builtin and not again:
+        return FileState(entry, path, "ok", "ships with the package")
     record = read_record(path)
     wanted = entry.sha256 or record.get("sha256")
     status = path.stat()
@@ -192,8 +194,6 @@ def check(entry: ModelEntry, path: Path, *, again: bool = False) -> FileState:
     same = (record.get("bytes"), record.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
     if same and record.get("sha256") == wanted and not again:
         return FileState(entry, path, known, "unchanged since it was last checked")
-    if entry.builtin and wanted is None:
-        return FileState(entry, path, "ok", "ships with the package")
     actual = sha256_of(path)
     if wanted is not None and actual != wanted:
         raise WeightsError(_wrong(entry, path, actual, wanted))

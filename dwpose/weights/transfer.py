@@ -1,8 +1,7 @@
 """Moves bytes from an address into a file: resumes, retries, reports, never leaves half a file.
 
-huggingface_hub's own pump throws away what it has when it is interrupted, and its HTTP client
-changes between versions, so the bytes are fetched here with the standard library; the hub's
-addresses, tokens and metadata still come from huggingface_hub (see `dwpose.weights.hub`).
+Only the standard library is used: huggingface_hub's own pump throws away what it has when it is
+interrupted (1.0 and later), and its HTTP client, errors and retries change between versions.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ RETRIED = (408, 425, 429, 500, 502, 503, 504)
 """Statuses that a second try may cure: timeouts, rate limits, a server in trouble."""
 
 USER_AGENT = "dwpose-studio"
+
+COMMIT_HEADER, TAG_HEADER, SIZE_HEADER = "X-Repo-Commit", "X-Linked-Etag", "X-Linked-Size"
+"""What the hub says of a large file: its commit, its sha256 and its size in bytes."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,23 @@ class Interrupted(Exception):
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but hands a token to no other host than the one it is meant for."""
 
-    def redirect_request(self, req: Any, *args: Any, **kwargs: Any) -> Any:
-        new = super().redirect_request(req, *args, **kwargs)
-        if new is not None and new.host != req.host:
-            new.remove_header("Authorization")
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302  # new in Python 3.11
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        """The request to go on with, or None to stop at this answer."""
+        if req.get_method() == "HEAD" and COMMIT_HEADER in headers:
+            return None  # the hub has said all it knows; its storage would know less
+        new = super().redirect_request(req, fp, 307 if code == 308 else code, msg, headers, newurl)
+        if new is not None:
+            new.method = req.get_method()  # before Python 3.13 a HEAD would become a GET
+            if new.host != req.host:
+                new.remove_header("Authorization")
         return new
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _open(url: str, headers: Mapping[str, str], timeout_s: float, method: str = "GET") -> Any:
     context = ssl.create_default_context()
     try:
         import certifi  # pyright: ignore[reportMissingImports]
@@ -94,7 +106,67 @@ def _opener() -> urllib.request.OpenerDirector:
         pass
     else:  # some Python builds ship no certificates; the system's own stay trusted too
         context.load_verify_locations(certifi.where())
-    return urllib.request.build_opener(_Redirects, urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(_Redirects, urllib.request.HTTPSHandler(context=context))
+    wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+    return opener.open(
+        urllib.request.Request(url, headers=wanted, method=method), timeout=timeout_s
+    )
+
+
+def probe(url: str, headers: Mapping[str, str], patience: Patience) -> Message:
+    """Ask what lies at an address of the hub, without fetching it.
+
+    Args:
+        url: The address.
+        headers: Extra headers, such as a token.
+        patience: How long to try.
+
+    Returns:
+        The headers of the hub's own answer, not those of the storage it points to.
+
+    Raises:
+        WeightsError: The address does not exist, is not allowed, or does not answer in the end.
+    """
+    stop = Interrupted("not tried")
+    for failures in range(1, patience.attempts + 1):
+        try:
+            with _lost_connections(), _open(url, headers, patience.timeout_s, "HEAD") as answer:
+                return answer.headers
+        except urllib.error.HTTPError as error:
+            if 300 <= error.code < 400:
+                return error.headers
+            problem = _status(error, url)
+            if not isinstance(problem, Interrupted):
+                raise problem from None
+            stop = problem
+        except Interrupted as lost:
+            stop = lost
+        if failures < patience.attempts:
+            time.sleep(patience.wait_s(failures, stop.wait_s))
+    raise WeightsError(
+        f"{_host(url)} cannot be reached ({stop.reason}); check the network, or set HF_ENDPOINT "
+        "to a mirror."
+    )
+
+
+@contextlib.contextmanager
+def _lost_connections() -> Iterator[None]:
+    """Turn every way in which a connection is lost into one exception; statuses pass."""
+    try:
+        yield
+    except urllib.error.HTTPError:
+        raise
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        TimeoutError,
+        ConnectionError,
+        ssl.SSLError,
+    ) as error:
+        reason = getattr(error, "reason", None) or error
+        late = isinstance(reason, TimeoutError)
+        text = "no answer in time" if late else str(reason) or type(reason).__name__
+        raise Interrupted(text) from None
 
 
 def disk_full(path: Path, need: int | None = None) -> DiskError:
@@ -213,42 +285,26 @@ def _receive(
     have = part.stat().st_size if part.exists() else 0
     if total is not None and have == total:
         return
-    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        with _opener().open(
-            urllib.request.Request(url, headers=headers), timeout=timeout_s
-        ) as answer:
+        with _lost_connections(), _open(url, headers, timeout_s) as answer:
             whole = _whole_size(answer, have)
             if have and not _continues(answer, have):
                 have = 0  # the server sends everything again
             expected = whole if whole is not None else total
-            if expected is not None:
-                free = shutil.disk_usage(part.parent).free
-                if free < expected - have:
-                    raise disk_full(part.parent, expected - have)
+            if expected is not None and shutil.disk_usage(part.parent).free < expected - have:
+                raise disk_full(part.parent, expected - have)
             have = _append(answer, part, have, expected, report)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing lies beyond what is here: it is not a part of this file
             part.unlink(missing_ok=True)
             raise Interrupted("the server has less than is here") from None
         raise _status(error, url) from None
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise Interrupted(f"{_plain(reason)}") from None
-    except (ConnectionError, ssl.SSLError) as error:
-        raise Interrupted(_plain(error)) from None
     if expected is not None and have != expected:
         if have > expected:
             part.unlink(missing_ok=True)
         raise Interrupted(f"the connection was cut after {have} of {expected} bytes")
-
-
-def _plain(reason: object) -> str:
-    if isinstance(reason, TimeoutError):
-        return "no answer in time"
-    return str(reason) or type(reason).__name__
 
 
 def _whole_size(answer: Any, have: int) -> int | None:
@@ -281,7 +337,7 @@ def _append(answer: Any, part: Path, have: int, expected: int | None, report: Re
     return have
 
 
-def _status(error: urllib.error.HTTPError, url: str) -> Exception:
+def _status(error: urllib.error.HTTPError, url: str) -> Interrupted | WeightsError:
     """The exception for an HTTP status."""
     if error.code in RETRIED:
         after = error.headers.get("Retry-After", "") if error.headers else ""

@@ -52,8 +52,13 @@ class Handler(BaseHTTPRequestHandler):
         if act == "dawdle":
             time.sleep(float(detail))
             return
-        if act == "redirect":
+        if act in ("redirect", "lfs"):
             self.send_response(302)
+            if act == "lfs":  # as the real hub answers for large files
+                stored = self.server.files[self.path]
+                self.send_header("X-Repo-Commit", COMMIT)
+                self.send_header("X-Linked-Etag", f'"{hashlib.sha256(stored).hexdigest()}"')
+                self.send_header("X-Linked-Size", str(len(stored)))
             self.send_header("Location", detail)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -105,7 +110,7 @@ class Server(ThreadingHTTPServer):
 
     Attributes:
         files: path -> contents.
-        heads: what to do with the next HEADs: ok, status:N, dawdle:S, redirect:URL.
+        heads: what to do with the next HEADs: ok, status:N, dawdle:S, redirect:URL, lfs:URL.
         gets: what to do with the next GETs: the same, and cut:N, wrong, norange.
         plain: leave out what marks a hub.
         pause_s: wait between pieces.

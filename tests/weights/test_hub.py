@@ -78,6 +78,34 @@ def test_the_token_goes_to_the_hub_and_to_no_other_host(
     assert not any(key.lower() == "authorization" for key in second_server.asked("GET")[0])
 
 
+def test_a_large_file_comes_from_the_content_network_in_pieces(
+    hub, second_server, entry, body, quick, tmp_path
+):
+    second_server.files["/blob"] = body
+    second_server.plain = True
+    second_server.gets.append("cut:100000")
+    elsewhere = second_server.url.replace("127.0.0.1", "localhost")
+    hub.heads.append(f"lfs:{elsewhere}/blob")
+    hub.gets.extend([f"lfs:{elsewhere}/blob"] * 2)
+    assert_right(fetch(entry(sha256=None, bytes=None), tmp_path, False, quick), tmp_path, body)
+    assert [headers.get("Range") for headers in second_server.asked("GET")] == [
+        None,
+        "bytes=100000-",
+    ]
+    assert hub.sent == 0
+
+
+def test_a_mirror_that_points_to_the_hub_is_followed(
+    hub, second_server, entry, body, quick, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HF_ENDPOINT", f"{second_server.url}/")
+    path = "/someone/models/resolve/0123456789abcdef0123456789abcdef01234567/weights.onnx"
+    second_server.heads.append(f"redirect:{hub.url}{path}")
+    second_server.gets.append(f"redirect:{hub.url}{path}")
+    assert_right(fetch(entry(), tmp_path, False, quick), tmp_path, body)
+    assert [verb for verb, *_ in hub.seen if verb in ("HEAD", "GET")] == ["HEAD", "GET"]
+
+
 def test_offline_touches_no_network_but_uses_what_is_here(
     hub, entry, body, quick, tmp_path, monkeypatch
 ):
@@ -338,84 +366,3 @@ def test_a_killed_process_leaves_no_half_file_and_no_lock(hub, entry, body, quic
     assert_nothing(tmp_path)
     hub.pause_s = 0.0
     assert_right(fetch(entry(), tmp_path, False, quick), tmp_path, body)
-
-
-# Archives and second sources.
-
-
-def archived(entry, body: bytes, packed: bytes, **changes):
-    return entry(
-        filename="sdk/net.zip",
-        member="end2end.onnx",
-        local_name="weights.onnx",
-        archive_sha256=hashlib.sha256(packed).hexdigest(),
-        **changes,
-    )
-
-
-def test_an_archive_is_unpacked_and_its_member_checked(hub, entry, body, quick, tmp_path, zip_of):
-    packed = zip_of({"2023/model/end2end.onnx": body, "2023/model/detail.json": b"{}"})
-    hub.put("sdk/net.zip", packed)
-    path = fetch(archived(entry, body, packed), tmp_path, False, quick)
-    assert_right(path, tmp_path, body)
-
-
-@pytest.mark.parametrize(
-    ("members", "sentence"),
-    [
-        ({"end2end.onnx": b"other"}, "refused and removed"),
-        ({"model.onnx": b""}, "holds 0 files"),
-        ({"a/end2end.onnx": b"1", "b/end2end.onnx": b"2"}, "holds 2 files"),
-    ],
-)
-def test_an_archive_with_the_wrong_contents(
-    hub, entry, body, quick, tmp_path, zip_of, members, sentence
-):
-    packed = zip_of(members)
-    hub.put("sdk/net.zip", packed)
-    with pytest.raises(WeightsError, match=sentence):
-        fetch(archived(entry, body, packed), tmp_path, False, quick)
-    assert names(tmp_path) == set()
-
-
-def test_a_damaged_archive(hub, entry, body, quick, tmp_path, zip_of):
-    packed = zip_of({"end2end.onnx": body})[:1000]
-    hub.put("sdk/net.zip", packed)
-    with pytest.raises(WeightsError, match="damaged"):
-        fetch(archived(entry, body, packed), tmp_path, False, quick)
-    assert names(tmp_path) == set()
-
-
-def test_a_member_with_a_climbing_name_lands_under_our_name(
-    hub, entry, body, quick, tmp_path, zip_of
-):
-    packed = zip_of({"../../../end2end.onnx": body})
-    hub.put("sdk/net.zip", packed)
-    home = tmp_path / "a" / "b"
-    fetch(archived(entry, body, packed), home, False, quick)
-    assert {p.name for p in tmp_path.rglob("*.onnx")} == {"weights.onnx"}
-
-
-def test_the_second_source_is_used_when_the_hub_fails(
-    hub, second_server, entry, body, quick, tmp_path
-):
-    second_server.files["/release/weights.onnx"] = body
-    hub.heads.append("status:404")
-    twin = entry(url=f"{second_server.url}/release/weights.onnx")
-    assert_right(fetch(twin, tmp_path, False, quick), tmp_path, body)
-
-
-def test_both_sources_failing_names_both(hub, second_server, entry, quick, tmp_path):
-    hub.heads.append("status:404")
-    twin = entry(url=f"{second_server.url}/gone.onnx")
-    with pytest.raises(WeightsError, match=r"does not exist.*second source.*gone\.onnx"):
-        fetch(twin, tmp_path, False, quick)
-
-
-def test_a_plain_address_needs_no_hub(second_server, entry, body, quick, tmp_path):
-    second_server.files["/release/weights.onnx"] = body
-    second_server.plain = True
-    second_server.gets.extend(["cut:100000", "status:503"])
-    plain = entry(repo=None, revision=None, url=f"{second_server.url}/release/weights.onnx")
-    assert_right(fetch(plain, tmp_path, False, quick), tmp_path, body)
-    assert second_server.sent == len(body)

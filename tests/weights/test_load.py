@@ -221,6 +221,9 @@ def test_the_builtin_model_loads():
         with pytest.raises(WeightsError, match="missing from this installation"):
             load_model(entry.id)
         pytest.skip("the built-in weights are not in this tree")
+    assert entry.sha256 == store.sha256_of(store.builtin_path(entry)), "tell the catalogue"
+    assert entry.bytes == store.builtin_path(entry).stat().st_size
+    assert store.verify(entry).state == "ok"
     model = load_model(entry.id)
     assert (model.role, model.family, model.input_size_hw) == ("estimator", "rtmpose", (256, 192))
     assert model.module.config.num_keypoints == 133
