@@ -5,10 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..io.coco import CocoDataset
+    from ..pipeline import DWPose
+    from ..training.coco_metric import CocoMetric
+    from ..types import Boxes
 
 EXAMPLES = """examples:
   dwpose evaluate coco_wholebody_val_v1.0.json --images val2017 --model dw-ll-384
-  dwpose evaluate labels.json --images photos --json result.json
+      --boxes COCO_val2017_detections_AP_H_56_person.json --flip-test
+          the official model as the paper's table measures it
+  dwpose evaluate labels.json --images photos --worst worst
+          one's own photos, and a picture of the people it gets most wrong
+  dwpose evaluate labels.json --images photos --boxes detector --detector yolox-l
+          detector and pose network together
+
+boxes: gt gives the labels' own boxes. A FILE is a COCO list of detection results. With detector
+or FILE, a labelled person counts as found where a box overlaps theirs by half; OKS is 0 for the
+others.
+AP and AR are COCO's, in percent ("-": nobody is labelled); OKS, PCK and error are means over
+people with at least --min-points labelled body points.
 """
 
 
@@ -17,63 +35,179 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "evaluate",
         help="measure a model on labelled photos",
-        description="Measure a pose model on photos labelled like COCO or COCO-WholeBody: mean "
-        "OKS, PCK (share of points within a tenth of the longer side of the person's box) and "
-        "mean error (over that side), from the labelled boxes.",
+        description="Measure a pose model on photos labelled like COCO or COCO-WholeBody: AP and "
+        "AR of each part as COCO-WholeBody has them, mean OKS, PCK (share of points within a "
+        "tenth of the longer side of the person's box) and mean error (over that side).",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("annotations", nargs="+", help="COCO or COCO-WholeBody annotation files")
-    parser.add_argument("--images", required=True, help="folder of the pictures")
-    parser.add_argument("--model", default="auto", help="id or path of the pose model")
-    parser.add_argument("--runtime", default="auto")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--flip-test", action="store_true", help="average with the mirror image")
-    parser.add_argument("--min-points", type=int, default=6, help="labelled body points a person")
-    parser.add_argument("--json", help="also write the numbers to this file")
+    add = parser.add_argument
+    add("annotations", nargs="+", help="COCO or COCO-WholeBody annotation files")
+    add("--images", required=True, metavar="DIR", help="folder of the pictures")
+    add(
+        "--boxes",
+        default="gt",
+        metavar="gt|detector|FILE",
+        help="where the people are: labelled, found by --detector, or in a file (default: gt)",
+    )
+
+    group = parser.add_argument_group("models")
+    add = group.add_argument
+    add("--model", metavar="ID|FILE", default="auto", help="pose network (see: dwpose models list)")
+    add("--detector", metavar="ID|FILE", default="auto", help="for --boxes detector")
+    add("--models-folder", metavar="DIR", help="where model files are kept")
+    add("--runtime", choices=("auto", "torch", "onnxruntime"), default="auto")
+    add("--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:1, mps ... (auto)")
+    add("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto")
+    add("--batch-size", type=int, metavar="N", help="crops that go through the network at once")
+    add("--flip-test", action="store_true", help="average with the mirror image")
+
+    group = parser.add_argument_group("how to count")
+    add = group.add_argument
+    add("--nms", choices=("oks", "soft_oks", "none"), default="oks", help="of poses that are alike")
+    add("--nms-threshold", type=float, default=0.9, metavar="OKS", help="(default: 0.9)")
+    add(
+        "--score",
+        choices=("box_keypoint", "keypoint", "box"),
+        default="box_keypoint",
+        help="what ranks people (default: box score times mean keypoint score)",
+    )
+    add("--box-area", action="store_true", help="take 0.53 of the box for a person's area")
+    add("--min-points", type=int, default=6, metavar="N", help="labelled body points a person")
+
+    group = parser.add_argument_group("what to write")
+    add = group.add_argument
+    add("--json", metavar="FILE", help="also write the numbers to this file")
+    add("--worst", metavar="DIR", help="also write a picture of the worst cases there")
+    add("--worst-count", type=int, default=24, metavar="N", help="people on it (default: 24)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; 1 when a picture could not be read, 2 for bad arguments."""
-    from dataclasses import asdict
     from pathlib import Path
 
-    from ..errors import WeightsError
     from ..io.atomic import write_atomically
     from ..io.coco import load_annotations
     from ..pipeline import DWPose
-    from ..training.evaluate import measure
+    from ..training.coco_metric import CocoMetric
 
+    sets: dict[str, Any] = {}
+    faults: dict[str, str] = {}
     try:
+        metric = CocoMetric(
+            score=args.score,
+            nms=args.nms,
+            nms_threshold=args.nms_threshold,
+            use_area=not args.box_area,
+        )
         pose = DWPose.from_pretrained(
             args.model,
-            detector="none",
+            args.detector if args.boxes == "detector" else "none",
             runtime=args.runtime,
             device=args.device,
             precision=args.precision,
+            folder=args.models_folder,
+            batch_size=args.batch_size,
         )
-        reports = {}
-        faults: dict[str, str] = {}
-        for path in args.annotations:
-            results, missing = measure(
-                pose, load_annotations(path), Path(args.images), args.min_points, args.flip_test
-            )
-            reports[Path(path).name] = {part: asdict(result) for part, result in results.items()}
-            faults.update(missing)
-    except (OSError, ValueError, WeightsError) as fault:
+        for name in args.annotations:
+            path = Path(name)
+            sets[path.name] = _measure(pose, load_annotations(path), path.stem, metric, args)
+            faults |= sets[path.name]["unread"]
+            _print(path.name, sets[path.name])
+    except (OSError, ValueError, RuntimeError) as fault:  # WeightsError among the last
         sys.stderr.write(f"dwpose evaluate: {fault}\n")
         return 2
-    for name, report in reports.items():
-        sys.stdout.write(f"{name}\n{'part':<12}{'OKS':>8}{'PCK':>8}{'error':>8}{'people':>8}\n")
-        for part, row in report.items():
-            sys.stdout.write(
-                f"{part:<12}{row['oks']:8.3f}{row['pck']:8.3f}{row['error']:8.3f}"
-                f"{row['people']:8d}\n"
-            )
     for picture, reason in faults.items():
         sys.stderr.write(f"skipped {picture}: {reason}\n")
     if args.json:
-        write_atomically(args.json, json.dumps(reports, indent=1).encode())
+        report = {
+            "model": args.model,
+            "runtime": {role: str(info) for role, info in pose.info.items()},
+            "boxes": args.boxes,
+            "flip_test": args.flip_test,
+            "metric": vars(metric),
+            "sets": sets,
+        }
+        write_atomically(Path(args.json), json.dumps(_finite(report), indent=1).encode())
     return 1 if faults else 0
+
+
+def _measure(
+    pose: DWPose, dataset: CocoDataset, stem: str, metric: CocoMetric, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Measure one set and return its report."""
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from ..training.coco_metric import Predictions, evaluate_coco
+    from ..training.evaluate import estimate, measure_points, pairs, readable
+    from ..training.worst_cases import save_sheet
+
+    folder = Path(args.images)
+    boxes = _boxes(args.boxes, dataset)
+    estimates = estimate(pose, dataset, folder, boxes, args.flip_test, _progress())
+    found = list(pairs(dataset, estimates, args.min_points))
+    points = measure_points(found)
+    estimator = pose.estimator
+    predictions = Predictions.from_people(estimates.people, estimator.size_hw, estimator.padding)
+    precision = evaluate_coco(readable(dataset, estimates), predictions, metric)
+    if args.worst:
+        sheet = Path(args.worst) / f"{stem}_worst.jpg"
+        drawn = save_sheet(sheet, found, estimates, args.worst_count)
+        sys.stderr.write(f"{sheet}: {drawn} people\n")
+    return {
+        "pictures": len(dataset.images) - len(estimates.faults),
+        "predictions": len(predictions),
+        "coco": {part: numbers.as_dict() for part, numbers in precision.items()},
+        "points": {part: asdict(numbers) for part, numbers in points.items()},
+        "unread": estimates.faults,
+    }
+
+
+def _boxes(text: str, dataset: CocoDataset) -> str | dict[int, Boxes]:
+    if text in ("gt", "detector"):
+        return text
+    from ..training.evaluate import load_detections
+
+    return load_detections(text, dataset)
+
+
+def _progress() -> Any:
+    """Return a function that shows how far it is, where somebody watches."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        end = "\n" if done == total else ""
+        sys.stderr.write(f"\r{done} of {total} pictures{end}")
+        sys.stderr.flush()
+
+    return show
+
+
+def _print(name: str, report: dict[str, Any]) -> None:
+    coco = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar", "ar50", "ar75")
+    titles = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75")
+    lines = [
+        f"{name}: {report['pictures']} pictures, {report['predictions']} predictions",
+        f"{'part':<12}" + "".join(f"{title:>7}" for title in titles),
+    ]
+    for part, row in report["coco"].items():
+        cells = (f"{100 * row[key]:7.1f}" if row[key] >= 0 else f"{'-':>7}" for key in coco)
+        lines.append(f"{part:<12}" + "".join(cells))
+    lines.append(f"\n{'part':<12}{'OKS':>7}{'PCK':>7}{'error':>7}{'found':>7}{'people':>7}")
+    for part, row in report["points"].items():
+        if row["people"]:
+            lines.append(
+                f"{part:<12}{row['oks']:7.3f}{row['pck']:7.3f}{row['error']:7.3f}"
+                f"{row['found']:7d}{row['people']:7d}"
+            )
+    sys.stdout.write("\n".join(lines) + "\n\n")
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON does not have by null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and value != value else value

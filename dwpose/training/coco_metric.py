@@ -76,16 +76,9 @@ class PartPrecision:
     """COCO's ten numbers of one part, 0..1; -1 where nobody of that size is labelled.
 
     Attributes:
-        ap: average precision over OKS 0.5, 0.55 ... 0.95.
-        ap50: at OKS 0.5.
-        ap75: at OKS 0.75.
-        ap_medium: of people of 32^2 to 96^2 square pixels.
-        ap_large: of larger ones.
-        ar: average recall over the same thresholds; the rest likewise.
-        ar50: at OKS 0.5.
-        ar75: at OKS 0.75.
-        ar_medium: of medium people.
-        ar_large: of large people.
+        ap, ap50, ap75: average precision over OKS 0.5, 0.55 ... 0.95, at 0.5, and at 0.75.
+        ap_medium, ap_large: of people of 32^2 to 96^2 square pixels, and of larger ones.
+        ar, ar50, ar75, ar_medium, ar_large: average recall, likewise.
     """
 
     ap: float
@@ -251,7 +244,7 @@ def evaluate_coco(
     results: dict[str, PartPrecision] = {}
     for part in parts:
         span = SPANS[part]
-        seen = (predictions.scores[:, span] > 0).any(axis=1)
+        seen = np.asarray((predictions.scores[:, span] > 0).any(axis=1))
         pictures: list[_Picture] = []
         for image_id in sorted(dataset.images):
             rows = rows_of.get(image_id, np.zeros(0, np.int64))

@@ -1,4 +1,4 @@
-"""OKS and PCK against cases worked out by hand, through a stand-in pipeline."""
+"""OKS and PCK against cases worked out by hand, through a stand-in pipeline; the command."""
 
 from __future__ import annotations
 
@@ -7,15 +7,30 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
+from dwpose.cli import main
 from dwpose.io.coco import read_annotations
-from dwpose.io.images import save_image
+from dwpose.io.images import load_image, save_image
+from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.skeleton import SIGMAS
-from dwpose.training.evaluate import measure, object_keypoint_similarity
+from dwpose.training.checkpoint import save_network
+from dwpose.training.coco_metric import Predictions, evaluate_coco
+from dwpose.training.evaluate import (
+    estimate,
+    load_detections,
+    measure,
+    measure_points,
+    object_keypoint_similarity,
+    pairs,
+    readable,
+)
+from dwpose.training.worst_cases import TILE_HW, save_sheet, worst
 from dwpose.types import Boxes, People
 
 
 def document(file_names):
+    """Pictures with one person of 17 points and one of 3 at the same place."""
     points = np.zeros((17, 3))
     points[:, :2] = np.arange(34).reshape(17, 2) + 5
     points[:, 2] = 2
@@ -33,21 +48,38 @@ def document(file_names):
         images.append({"id": i, "file_name": name, "height": 100, "width": 50})
         annotations.append({**person, "id": 10 * i, "image_id": i})
         annotations.append({**few, "id": 10 * i + 1, "image_id": i})
-    return read_annotations(json.loads(json.dumps({"images": images, "annotations": annotations})))
+    return {"images": images, "annotations": annotations}
+
+
+def dataset(file_names):
+    return read_annotations(json.loads(json.dumps(document(file_names))))
 
 
 class StandIn:
     """Answers the labelled points of `document`, moved to the right."""
 
-    def __init__(self, shift):
+    def __init__(self, shift, found=None):
         self.shift = shift
+        self.detector = found
+        self.asked = []
 
-    def __call__(self, picture, boxes, **_):
+    def __call__(self, pictures, boxes=None, **options):
+        self.asked.append((len(pictures), options))
+        boxes = [self.detector] * len(pictures) if boxes is None else boxes
+        return [self.people(p, b) for p, b in zip(pictures, boxes, strict=True)]
+
+    def people(self, picture, boxes):
         keypoints = np.zeros((len(boxes), 133, 2), np.float32)
         keypoints[:, :17] = np.arange(34).reshape(17, 2) + 5
         keypoints[..., 0] += self.shift
         scores = np.ones((len(boxes), 133), np.float32)
-        return People(keypoints, scores, Boxes(boxes), picture.shape[:2])
+        return People(keypoints, scores, boxes, picture.shape[:2])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_image(tmp_path / "a.png", np.zeros((100, 50, 3), np.uint8))
+    return tmp_path
 
 
 def test_similarity_by_hand():
@@ -59,26 +91,154 @@ def test_similarity_by_hand():
     assert math.isnan(object_keypoint_similarity(guess, truth, ~labelled & labelled, 1.0, SIGMAS))
 
 
-def test_measure_counts_labelled_people_and_points(tmp_path):
-    save_image(tmp_path / "a.png", np.zeros((100, 50, 3), np.uint8))
-    results, faults = measure(StandIn(0), document(["a.png"]), tmp_path)
+def test_measure_counts_labelled_people_and_points(folder):
+    results, faults = measure(StandIn(0), dataset(["a.png"]), folder)
     assert faults == {}
     assert results["body"].people == 1
+    assert results["body"].found == 1
     assert results["body"].points == 17
     assert results["body"].oks == pytest.approx(1)
     assert results["whole"].pck == 1
     assert results["face"].people == 0
-    moved, _ = measure(StandIn(8.1), document(["a.png"]), tmp_path)
+    moved, _ = measure(StandIn(8.1), dataset(["a.png"]), folder)
     assert moved["body"].pck == 0
     assert moved["body"].error == pytest.approx(8.1 / 80, rel=1e-4)
     assert 0 < moved["body"].oks < 0.5
+    both, _ = measure(StandIn(0), dataset(["a.png"]), folder, min_points=1)
+    assert (both["body"].people, both["body"].points) == (2, 20)
 
 
-def test_unreadable_pictures_are_named_and_the_rest_measured(tmp_path):
-    save_image(tmp_path / "a.png", np.zeros((100, 50, 3), np.uint8))
-    (tmp_path / "b.png").write_bytes(b"not a picture")
-    results, faults = measure(StandIn(0), document(["a.png", "b.png", "c.png"]), tmp_path)
+def test_unreadable_pictures_are_named_and_the_rest_measured(folder):
+    (folder / "b.png").write_bytes(b"not a picture")
+    labels = dataset(["a.png", "b.png", "c.png"])
+    results, faults = measure(StandIn(0), labels, folder)
     assert sorted(faults) == ["b.png", "c.png"]
     assert results["body"].people == 1
+    estimates = estimate(StandIn(0), labels, folder)
+    assert list(readable(labels, estimates).images) == [1]
     with pytest.raises(ValueError, match="no labelled person"):
-        measure(StandIn(0), document(["c.png"]), tmp_path)
+        measure(StandIn(0), dataset(["c.png"]), folder)
+
+
+def test_detected_people_are_paired_by_their_boxes(folder):
+    labels = dataset(["a.png"])
+    good, near, far = [0, 0, 40, 78], [0, 0, 40, 70], [0, 60, 40, 99]
+
+    def results(*boxes, scores=None):
+        pose = StandIn(0, Boxes(np.float32(boxes).reshape(-1, 4), scores))
+        estimates = estimate(pose, labels, folder, "detector")
+        return measure_points(list(pairs(labels, estimates, 6)))["body"]
+
+    assert results(good).found == 1
+    missed = results(far)
+    assert (missed.people, missed.found, missed.oks, missed.pck) == (1, 0, 0, 0)
+    assert math.isnan(missed.error)
+    assert results().found == 0
+    # Two people are labelled at one place: the better box takes the first, the other the second.
+    assert results(near, good, scores=[0.5, 0.9]).found == 1
+    with pytest.raises(ValueError, match="no detector"):
+        estimate(StandIn(0), labels, folder, "detector")
+    with pytest.raises(ValueError, match="boxes must be"):
+        estimate(StandIn(0), labels, folder, "truth")
+
+
+def test_boxes_come_from_a_file_of_results(folder):
+    labels = dataset(["a.png", "b.png"])
+    rows = [
+        {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9},
+        {"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.9},
+        {"image_id": 1, "category_id": 1, "bbox": [5, 6, 7, 8], "score": 0.1},
+        {"image_id": 77, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9},
+    ]
+    file = folder / "found.json"
+    file.write_text(json.dumps(rows))
+    found = load_detections(file, labels)
+    assert list(found) == [1]
+    np.testing.assert_array_equal(found[1].xyxy, [[1, 2, 4, 6], [5, 6, 12, 14]])
+    assert len(load_detections(file, labels, least_score=0.5)[1]) == 1
+    pose = StandIn(0)
+    estimates = estimate(pose, labels, folder, found, flip_test=True)
+    # Nobody is in b.png by the file, so that it is not even read.
+    assert estimates.faults == {}
+    assert [len(p) for p in estimates.people.values()] == [2]
+    assert pose.asked == [(1, {"nms_threshold": None, "order": "given", "flip_test": True})]
+    file.write_text(json.dumps([{"image_id": 1}]))
+    with pytest.raises(ValueError, match="no COCO file"):
+        load_detections(file, labels)
+    file.write_text("[]")
+    with pytest.raises(ValueError, match="no box of a person"):
+        load_detections(file, labels)
+
+
+def test_estimates_reach_the_coco_metric(folder):
+    labels = dataset(["a.png"])
+    estimates = estimate(StandIn(0), labels, folder)
+    predictions = Predictions.from_people(estimates.people, (256, 192))
+    assert len(predictions) == 2
+    # The crop's area: the box of 40 x 80 padded by 1.25 and widened to 192 : 256.
+    np.testing.assert_allclose(predictions.nms_areas, 75 * 100)
+    assert evaluate_coco(labels, predictions)["body"].ar == pytest.approx(0.5)
+
+
+def test_worst_cases_are_drawn(folder):
+    labels = dataset(["a.png"])
+    estimates = estimate(StandIn(3), labels, folder)
+    found = list(pairs(labels, estimates, 1))
+    order = [oks for oks, _ in worst(found)]
+    assert order == sorted(order)
+    assert len(worst(found, 1)) == 1
+    assert save_sheet(folder / "sheet" / "worst.png", found, estimates) == 2
+    sheet = load_image(folder / "sheet" / "worst.png")
+    assert sheet.shape[1] == 2 * TILE_HW[1]
+    tile = sheet[: TILE_HW[0]]
+    white = (tile > 240).all(axis=-1).sum()
+    coloured = (tile.max(axis=-1).astype(int) - tile.min(axis=-1) > 80).sum()
+    assert white > 50
+    assert coloured > 200
+    assert save_sheet(folder / "none.png", [], estimates) == 0
+    assert not (folder / "none.png").exists()
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_network(path, RTMPose(rtmpose_config("t", (64, 64))))
+    return path
+
+
+def test_command_measures_and_writes(folder, model_file, capsys):
+    (folder / "labels.json").write_text(json.dumps(document(["a.png", "gone.png"])))
+    boxes = [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 40, 80], "score": 0.9}]
+    (folder / "boxes.json").write_text(json.dumps(boxes))
+    call = ["evaluate", str(folder / "labels.json"), "--images", str(folder)]
+    call += ["--model", str(model_file), "--device", "cpu", "--runtime", "torch"]
+    result, sheet = folder / "result.json", folder / "worst"
+    assert main([*call, "--json", str(result), "--worst", str(sheet)]) == 1
+    out, err = capsys.readouterr()
+    assert "whole" in out
+    assert "AP(M)" in out
+    assert "skipped gone.png" in err
+    report = json.loads(result.read_text())
+    numbers = report["sets"]["labels.json"]
+    assert numbers["pictures"] == 1
+    assert numbers["predictions"] == 2
+    assert set(numbers["coco"]) == set(numbers["points"])
+    assert numbers["points"]["face"]["oks"] is None
+    assert report["runtime"]["estimator"].startswith("torch on cpu")
+    assert (sheet / "labels_worst.jpg").exists()
+
+    call += ["--flip-test", "--nms", "none"]
+    assert main([*call, "--boxes", str(folder / "boxes.json"), "--json", str(result)]) == 0
+    assert json.loads(result.read_text())["sets"]["labels.json"]["predictions"] == 1
+
+
+def test_command_says_what_is_wrong(folder, model_file, capsys):
+    (folder / "labels.json").write_text(json.dumps(document(["a.png"])))
+    call = ["evaluate", str(folder / "labels.json"), "--images", str(folder)]
+    call += ["--model", str(model_file), "--device", "cpu"]
+    assert main([*call, "--boxes", str(folder / "absent.json")]) == 2
+    assert "absent.json" in capsys.readouterr().err
+    assert main(["evaluate", str(folder / "absent.json"), *call[2:]]) == 2
+    assert main([*call, "--boxes", "detector", "--detector", "none"]) == 2
+    assert "no detector" in capsys.readouterr().err
