@@ -164,13 +164,12 @@ def paint(
     part = drawn.part.index_select(0, found.face)
     base = found.person * len(body.part)
     flat = normals.reshape(-1, 3)
-    places, normal = 0.0, 0.0
+    places = body.attributes.new_zeros(len(corners), body.attributes.shape[1])
+    normal = places.new_zeros(len(corners), 3)
     for k in range(3):
         share = found.weights[:, k : k + 1]
-        places = places + body.attributes.index_select(0, corners[:, k]) * share
-        normal = normal + flat.index_select(0, corners[:, k] + base) * share
-    assert isinstance(places, Tensor)
-    assert isinstance(normal, Tensor)
+        places.addcmul_(body.attributes.index_select(0, corners[:, k]), share)
+        normal.addcmul_(flat.index_select(0, corners[:, k] + base), share)
     image = image_of.index_select(0, found.person)
     normal = (view.rotation.index_select(0, image) * normal[:, None]).sum(-1)
     normal = F.normalize(normal, dim=-1)

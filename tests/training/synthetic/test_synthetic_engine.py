@@ -65,7 +65,7 @@ def test_points_stay_what_they_are(engine: SyntheticPeople) -> None:
     torch.testing.assert_close(sums, expected, atol=0.02, rtol=0)
 
 
-PINNED = [[0.0, 0.0]] * 4
+PINNED = [[32.302, 60.664], [61.648, 59.530], [42.264, 39.830], [44.159, 42.083]]
 
 
 def test_hidden_points_are_a_minority(batch: SyntheticBatch) -> None:
