@@ -31,8 +31,7 @@ _LEVELS: Final = tuple(
     for mean, std in zip(IMAGE_MEAN, IMAGE_STD, strict=True)
 )
 
-# Crops after the first look. In the first a person may fill a small part of the input; the
-# second sees them at full size.
+# Crops after the first look, in which a person may fill a small part of the input.
 ROUNDS: Final = 2
 # Fewer confident body points than this are noise, not a person.
 MIN_BODY_POINTS: Final = 3
@@ -40,6 +39,8 @@ MIN_BODY_POINTS: Final = 3
 _MARGIN: Final = 0.1
 # A box that moved less than this would show the network the same crop again.
 _SETTLED_IOU: Final = 0.95
+# Upright windows that a wide picture is first seen through, besides the whole of it.
+_MAX_WINDOWS: Final = 5
 
 
 def write_crop(
@@ -234,6 +235,31 @@ def box_of_points(
     return np.concatenate((low, high)).astype(np.float32)
 
 
+def first_windows(image_hw: tuple[int, ...], aspect: float) -> npt.NDArray[np.float32]:
+    """Boxes to look into when nothing is known: the whole picture, then upright windows.
+
+    In a wide picture a standing person is a small part of the crop; windows of the picture's
+    height and the network's aspect, half overlapping, show them large.
+
+    Args:
+        image_hw: height and width in pixels.
+        aspect: width over height of the network's input.
+
+    Returns:
+        float32 [1 + n, 4] xyxy in pixels; n is 0 for upright pictures and at most 5.
+    """
+    height, width = image_hw[:2]
+    boxes = [(0.0, 0.0, float(width), float(height))]
+    window = height * aspect
+    if width > window * 1.25:
+        count = min(int(np.ceil((width - window) / (window / 2))) + 1, _MAX_WINDOWS)
+        boxes += [
+            (float(left), 0.0, float(left + window), float(height))
+            for left in np.linspace(0, width - window, count)
+        ]
+    return np.array(boxes, np.float32)
+
+
 def find_one_person(
     estimator: Estimator,
     images: Sequence[npt.NDArray[np.uint8]],
@@ -245,44 +271,53 @@ def find_one_person(
 ) -> list[People]:
     """Estimate the main person of each picture without a detector.
 
-    The whole picture is the first box, as in DWPose's own scripts. Each round puts the box
-    around the confident keypoints and looks again; it ends early where the box has settled. A
-    picture in which fewer than three body points are confident holds nobody, at any time.
+    The first look is at the whole picture, as in DWPose's own scripts, and into `first_windows`.
+    Each round then puts a box around the confident keypoints of the best look and looks again,
+    until a look is no better than the one before or the box has settled. The best look counts;
+    where fewer than three of its body points are confident, nobody is there.
 
     Args:
         estimator: the pose network.
         images: uint8 [H, W, 3] RGB each.
-        rounds: how often to crop again; 0 keeps the first look.
+        rounds: how often to crop again; 0 looks at the whole picture once and no more.
         threshold: raw score above which a keypoint is confident.
-        flip_test: as in `Estimator`; in the last look of each picture it matters, and it is
-            used in all.
+        flip_test: as in `Estimator`, in every look.
         on_batch: called after each run of the network.
 
     Returns:
         for each picture one person, or nobody.
     """
-    boxes = [
-        Boxes(np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32)) for image in images
-    ]
-    found = [People.empty((image.shape[0], image.shape[1])) for image in images]
+    aspect = estimator.size_hw[1] / estimator.size_hw[0]
+    boxes = [first_windows(image.shape, aspect)[: None if rounds else 1] for image in images]
+    best: list[People | None] = [None] * len(images)
     waiting = list(range(len(images)))
-    for step in range(rounds + 1):
+    for _ in range(rounds + 1):
         if not waiting:
             break
         seen = estimator(
             [images[i] for i in waiting],
-            [boxes[i] for i in waiting],
+            [Boxes(boxes[i]) for i in waiting],
             flip_test=flip_test,
             on_batch=on_batch,
         )
         unsettled = []
-        for i, person in zip(waiting, seen, strict=True):
-            box = box_of_points(person, threshold)
-            found[i] = person if box is not None else People.empty(person.image_hw)
-            if box is None or step == rounds:
+        for i, looks in zip(waiting, seen, strict=True):
+            quality = looks.confidence.mean(axis=1)
+            chosen = looks[int(quality.argmax())]
+            old = best[i]
+            if old is not None and quality.max() <= old.confidence.mean():
                 continue
-            if iou_matrix(box[None], boxes[i].xyxy)[0, 0] < _SETTLED_IOU:
-                boxes[i] = Boxes(box[None])
+            best[i] = chosen
+            # A first look may be unsure of a person whom a closer one knows well.
+            box = box_of_points(chosen, threshold)
+            box = box_of_points(chosen, threshold / 2) if box is None else box
+            if box is not None and iou_matrix(box[None], chosen.boxes.xyxy)[0, 0] < _SETTLED_IOU:
+                boxes[i] = box[None]
                 unsettled.append(i)
         waiting = unsettled
-    return found
+    return [
+        person
+        if person is not None and box_of_points(person, threshold) is not None
+        else People.empty((image.shape[0], image.shape[1]))
+        for person, image in zip(best, images, strict=True)
+    ]

@@ -52,7 +52,8 @@ class PoseOptions:
         score_threshold: the detector's threshold instead of its own; 0..1.
         detector_fallback: where the detector finds nobody, look at the whole picture. Off by
             default, because a pose network finds people in clouds.
-        rounds: without a detector, how often to crop again around what was found; 0 and up.
+        rounds: without a detector, how often to crop again around what was found; 0 looks at
+            the whole picture once, as DWPose's own scripts do.
 
     Raises:
         ValueError: a value is outside the above.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dwpose.detector import PersonDetector
-from dwpose.estimator import MIN_BODY_POINTS, Estimator, find_one_person
+from dwpose.estimator import Estimator, find_one_person, first_windows
 from dwpose.io.images import save_image
 from dwpose.pipeline import DWPose, arrange, pose_scores, remove_duplicates
 from dwpose.runtimes.session import RuntimeInfo
@@ -229,10 +229,60 @@ def test_without_detector_nobody_is_nobody(blind):
 
 def test_whole_image_ends_when_the_box_has_settled():
     session = Poser()
-    estimator = Estimator(session)
-    find_one_person(estimator, [picture(A), picture()], rounds=50)
-    assert sum(session.asked) < 12
-    assert MIN_BODY_POINTS > 1
+    find_one_person(Estimator(session), [picture(A), picture()], rounds=50)
+    assert sum(session.asked) < 20
+
+
+def test_first_windows_cover_wide_pictures():
+    assert first_windows((400, 300), 0.75).tolist() == [[0, 0, 300, 400]]
+    assert first_windows((400, 350), 0.75).tolist() == [[0, 0, 350, 400]]
+    wide = first_windows((400, 600), 0.75)
+    assert wide.tolist() == [
+        [0, 0, 600, 400],
+        [0, 0, 300, 400],
+        [150, 0, 450, 400],
+        [300, 0, 600, 400],
+    ]
+    panorama = first_windows((100, 9000), 0.75)
+    assert len(panorama) == 6
+    assert panorama[-1].tolist() == [8925, 0, 9000, 100]
+    assert len(first_windows((1, 1), 0.75)) == 3
+
+
+class Scripted(Poser):
+    """Answers with given scores, look after look, at the crop's corners."""
+
+    def __init__(self, *scores):
+        super().__init__()
+        self.scores = list(scores)
+
+    def __call__(self, images):
+        x = np.zeros((len(images), 133, SIZE[1] * 2), np.float32)
+        y = np.zeros((len(images), 133, SIZE[0] * 2), np.float32)
+        for i in range(len(images)):
+            score = self.scores.pop(0)
+            x[i, ::2, 20] = x[i, 1::2, 60] = score
+            y[i, ::3, 20] = y[i, 1::3, 90] = y[i, 2::3, 60] = score
+        return x, y
+
+
+@pytest.mark.parametrize(
+    ("scores", "used", "score"),
+    [
+        ((0.5, 0.6, 0.7), 3, 0.7),
+        ((0.5, 0.4), 2, 0.5),  # a worse look ends it, and the better counts
+        ((0.2, 0.6, 0.5), 3, 0.6),  # unsure at first
+        ((0.2, 0.25, 0.28), 3, None),  # unsure to the end
+        ((0.1,), 1, None),  # nothing to crop around
+    ],
+)
+def test_the_best_look_counts(scores, used, score):
+    session = Scripted(*scores, *[0.99] * 5)
+    [people] = find_one_person(Estimator(session), [np.zeros((64, 48, 3), np.uint8)], rounds=2)
+    assert len(session.scores) == len(scores) + 5 - used
+    assert len(people) == (score is not None)
+    if score is not None:
+        np.testing.assert_allclose(people.scores, score, rtol=1e-6)
 
 
 def test_fallback_looks_at_the_whole_picture_only_when_told(pose):
