@@ -3,12 +3,10 @@
 `load_onnx` prefers our own modules: a graph that is an RTMPose or a YOLOX becomes one
 (`onnx_match`), in any dtype and memory format. Any other graph runs node by node (`OnnxModule`).
 
-Why a table of operators of our own (`onnx_ops`) and not a kept library, judged on what they ship:
-onnx2torch 1.5.15 (last release August 2024) imports torchvision, stops at opset 13 for Resize,
-Pad, Split and the reductions, and registers by exact operator version, so that opset 18 files are
-refused; onnx2pytorch 0.6.0 is opset 11 or so and batch 1. Neither loads fp16 graphs on purpose,
-nor names the file and the way out when an operator is missing. The operators of this family are
-about a hundred short functions, and onnxruntime tests every one of ours.
+Why a table of operators of our own (`onnx_ops`) and not a kept library: of those on PyPI,
+onnx2torch is the fullest, but its last release (1.5.15) is of August 2024; it imports torchvision,
+and has no Resize, Pad, Split, Clip or reduction newer than opset 13, so opset 18 files are refused.
+What this family needs is about a hundred short functions, each tested against onnxruntime.
 """
 
 from __future__ import annotations
