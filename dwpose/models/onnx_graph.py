@@ -3,8 +3,8 @@
 `load_onnx` prefers our own modules: a graph that is an RTMPose or a YOLOX becomes one
 (`onnx_match`), in any dtype and memory format. Any other graph runs node by node (`OnnxModule`).
 
-Why a table of operators of our own (`onnx_ops`) and not a kept library: of those on PyPI,
-onnx2torch is the fullest, but its last release (1.5.15) is of August 2024; it imports torchvision,
+Why a table of operators of our own (`onnx_ops`) and not a kept library: we read onnx2torch, whose
+last release (1.5.15) is of August 2024. It imports torchvision,
 and has no Resize, Pad, Split, Clip or reduction newer than opset 13, so opset 18 files are refused.
 What this family needs is about a hundred short functions, each tested against onnxruntime.
 """
