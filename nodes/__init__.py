@@ -14,7 +14,11 @@ from comfy_api.latest import ComfyExtension, io  # pyright: ignore[reportMissing
 logger = logging.getLogger("dwpose")
 
 # Module and classes, in the order of ComfyUI's menu. A node's id and name are in its schema.
-NODES: tuple[tuple[str, tuple[str, ...]], ...] = ()
+NODES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("estimate", ("PoseEstimator", "DetectPeople", "EstimateKeypoints")),
+    ("models", ("LoadModel",)),
+    ("doctor", ("Doctor",)),
+)
 
 
 def load_nodes(table: tuple[tuple[str, tuple[str, ...]], ...] = NODES) -> list[type[io.ComfyNode]]:

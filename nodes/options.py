@@ -201,29 +201,56 @@ def hide_parts(
 ) -> People:
     """Give the points of parts that are off, and those below a threshold, a score of 0.
 
-    So the keypoints handed on are those of the picture. A threshold of -1 leaves scores as they
-    are, but for the feet, which then take the body's.
+    So the keypoints handed on are those of the picture. Where all thresholds are -1, scores of
+    parts that are on stay as they are; otherwise -1 counts as 0.3, and for the feet as the
+    body's.
 
     Returns:
         people with the same keypoints.
     """
-    if feet_threshold < 0:
-        feet_threshold = body_threshold
-    rules = {
-        "body": (body, body_threshold),
-        "feet": (feet, feet_threshold),
-        "face": (face, face_threshold),
-        "left_hand": (hands, hand_threshold),
-        "right_hand": (hands, hand_threshold),
-    }
-    if all(shown and threshold < 0 for shown, threshold in rules.values()):
+    least = _limits(body_threshold, hand_threshold, face_threshold, feet_threshold)
+    if least is None and body and hands and face and feet:
         return people
     from dataclasses import replace
 
     from ..dwpose.skeleton import PARTS as SLICES
 
+    shown = (body, hands, hands, face, feet)
+    parts = ("body", "left_hand", "right_hand", "face", "feet")
+    limits = least and (least[0], least[1], least[1], least[2], least[3])
     scores = people.scores.copy()
-    for part, (shown, threshold) in rules.items():
+    for index, part in enumerate(parts):
         values = scores[:, SLICES[part]]
-        values[(values < threshold) | (not shown)] = 0.0
+        if not shown[index]:
+            values[:] = 0.0
+        elif limits is not None:
+            values[values < limits[index]] = 0.0
     return replace(people, scores=scores)
+
+
+def shown_threshold(
+    *,
+    body_threshold: float = STYLES_OWN,
+    hand_threshold: float = STYLES_OWN,
+    face_threshold: float = STYLES_OWN,
+    feet_threshold: float = STYLES_OWN,
+    **_: Any,
+) -> float:
+    """Score from which a point of `hide_parts` is one that was not hidden."""
+    least = _limits(body_threshold, hand_threshold, face_threshold, feet_threshold)
+    # Above zero, which is the score of what was hidden.
+    return _USUAL if least is None else max(min(least), 1e-4)
+
+
+# dwpose.types.DEFAULT_THRESHOLD, which is not imported here because numpy comes with it.
+_USUAL = 0.3
+
+
+def _limits(
+    body: float, hand: float, face: float, feet: float
+) -> tuple[float, float, float, float] | None:
+    """Thresholds of body, hands, face and feet; None where none was chosen."""
+    if max(body, hand, face, feet) < 0:
+        return None
+    body, hand, face = (_USUAL if value < 0 else value for value in (body, hand, face))
+    return body, hand, face, body if feet < 0 else feet

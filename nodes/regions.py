@@ -124,6 +124,41 @@ def read_bbox(value: Any, frames: int, box_format: str = BOX_FORMATS[0]) -> list
     return [_boxes(frame, box_format, np, Boxes) for frame in per_frame]
 
 
+def read_segs(value: Any, frames: int, size_hw: tuple[int, int]) -> list[Boxes]:
+    """Turn the Impact Pack's SEGS into the boxes of each frame, the same for all.
+
+    Args:
+        value: ((height, width), segments), each segment with `bbox` (left, top, right, bottom in
+            pixels of a picture of that size) and `confidence`.
+        frames: B.
+        size_hw: height and width of the frames; boxes of another size are scaled.
+
+    Raises:
+        ValueError: it is no SEGS.
+    """
+    try:
+        (height, width), segments = value
+        factor = (size_hw[1] / width, size_hw[0] / height) * 2
+        boxes = [
+            [float(n) * f for n, f in zip(segment.bbox, factor, strict=True)]
+            + [_number(getattr(segment, "confidence", None))]
+            for segment in segments
+        ]
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError):
+        raise ValueError("segs must be SEGS of the Impact Pack; connect such an output") from None
+    found = read_bbox([boxes], 1)
+    assert found is not None
+    return found * frames
+
+
+def _number(value: Any) -> float:
+    """A confidence, which some packs wrap in an array or leave out."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return 1.0
+
+
 def _boxes(frame: list[Any], box_format: str, np: Any, boxes: type[Boxes]) -> Boxes:
     corners, scores = [], []
     for box in frame:

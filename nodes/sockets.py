@@ -212,6 +212,10 @@ class Frames:
         """(B, H, W, 3), as of an array of these frames."""
         return (len(self), *self.size_hw, 3)
 
+    def since(self, start: int) -> Frames:
+        """The frames from `start` on; nothing is copied."""
+        return Frames(self._image[start:])
+
     def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
         """Return frame `index` as uint8 [H, W, 3] RGB, contiguous."""
         import cv2
