@@ -78,7 +78,7 @@ def sample_outfits(dice: Dice, people: int) -> Outfits:
 
     sleeve = one_of((0.12, 0.36, 0.1, 0.42), ((-0.1, 0.03), (0.2, 0.45), (0.5, 0.85), (0.9, 1.0)))
     leg = one_of((0.22, 0.1, 0.68), ((0.12, 0.45), (0.5, 0.85), (0.9, 1.0)))
-    neck = dice.uniform(0.9, 1.04, people)
+    neck = dice.uniform(0.88, 1.0, people)
     vneck = dice.chance(0.35, people) * dice.uniform(0.05, 0.3, people)
     hem = one_of((0.85, 0.15), ((-0.12, 0.16), (0.16, 0.3)))
     shoe = one_of((0.75, 0.1, 0.15), ((0.95, 1.02), (0.6, 0.9), (3.0, 3.1)))
@@ -165,7 +165,7 @@ def dress(body: B.Body, wear: Outfits) -> Dressing:
     cloth = (body.part == B.TIGHTS).nonzero()[:, 0]
     own = body.attributes[cloth]
     label = garment(own, cuts, -0.02)
-    drawn = garment(own, cuts, -0.09)  # wider than the garment: the hem is found per pixel
+    drawn = garment(own, cuts, -0.04)  # wider than the garment: the hem is found per pixel
     noise = _folds(own, wear)
     amount = torch.where(label == TOP, column.loose_top, 0.002)
     amount = torch.where(label == BOTTOM, column.loose_bottom, amount)

@@ -109,10 +109,11 @@ def draw_people(
     part = torch.cat([body.face_part, body.coarse_part])
     is_coarse = torch.arange(len(faces), device=screen.device) >= len(body.faces)
     draw = is_coarse[None] == coarse[:, None]
-    # Hidden skin and clothes that are not worn stop being drawn, unless a corner still shows.
+    # Hidden skin and clothes that are not worn stop being drawn, unless a corner still shows: the
+    # hem is found per pixel. Skirts and hair end where their first corner ends.
     dropped = clothes.hidden | ~clothes.shown
     a, b, c = (dropped.index_select(1, faces[:, k]) for k in range(3))
-    any_corner = part >= B.TIGHTS
+    any_corner = part >= B.SKIRT
     draw &= ~torch.where(any_corner, a | b | c, a & b & c)
     pairs = draw.nonzero()
     size = (len(view.scale), height * supersample, width * supersample)
