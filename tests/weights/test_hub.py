@@ -220,8 +220,9 @@ def test_a_server_without_ranges_sends_it_again(hub, entry, body, quick, tmp_pat
 
 @pytest.mark.parametrize("verb", ["heads", "gets"])
 def test_a_server_that_dawdles(hub, entry, body, quick, tmp_path, verb):
-    getattr(hub, verb).append("dawdle:1.5")
-    assert_right(fetch(entry(), tmp_path, False, quick), tmp_path, body)
+    getattr(hub, verb).append("dawdle:2")
+    short = dataclasses.replace(quick, timeout_s=0.5, attempts=9)
+    assert_right(fetch(entry(), tmp_path, False, short), tmp_path, body)
 
 
 @pytest.mark.parametrize("verb", ["heads", "gets"])
