@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -359,8 +360,10 @@ def test_a_killed_process_leaves_no_half_file_and_no_lock(hub, entry, body, quic
     (child,) = _children(1, tmp_path, 30.0, entry, body)
     part = tmp_path / "weights.onnx.part"
     try:
-        while child.poll() is None and not (part.exists() and part.stat().st_size):
-            pass
+        for _ in range(3000):  # half a minute
+            if child.poll() is not None or (part.exists() and part.stat().st_size):
+                break
+            time.sleep(0.01)
     finally:
         child.kill()
         child.communicate()
