@@ -260,7 +260,8 @@ def load_teacher(
     module = model.module
     if not isinstance(module, RTMPose):
         raise ValueError(f"the teacher must be an RTMPose; {model.name} holds another network")
-    return unfold_batchnorm(module)
+    # An ONNX file may be in half precision.
+    return unfold_batchnorm(module.float())
 
 
 def load_distiller_state(distiller: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -97,9 +97,11 @@ def draw_case(picture: Image, pair: Pair, oks: float, name: str) -> Image:
     matrix = warp_matrix(center[0], scale[0], (width, height))
     tile: Image = cv2.warpAffine(picture, matrix, (width, height), borderValue=(90, 90, 90))  # pyright: ignore[reportAssignmentType]
     if pair.keypoints is not None and pair.scores is not None:
+        # What counts in the OKS is drawn however unsure the network is of it.
+        counted = np.where(pair.person.visible > 0, np.float32(1), pair.scores)
         people = People(
             transform_points(pair.keypoints, matrix)[None],
-            pair.scores[None],
+            counted[None],
             Boxes(np.array([[0, 0, width, height]], np.float32)),
             (height, width),
         )
