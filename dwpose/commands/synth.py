@@ -1,4 +1,4 @@
-"""`dwpose synth preview`: look at synthetic people before training on them."""
+"""`dwpose synth`: look at synthetic people, and render them into a pool to train on."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ examples:
   dwpose synth preview -o sheet.png
   dwpose synth preview -o sheet.png --keypoints --count 48 --seed 7
   dwpose synth preview -o sheet.png --poses body_poses_cmu.npz --backgrounds photos/ --framing face
+  dwpose synth render -o runs/pool --count 20480 --poses body_poses_cmu.npz --backgrounds photos/
 """
 # RGB of the dots: body and feet, face, left hand, right hand.
 _COLOURS = ((255, 60, 60), (0, 255, 255), (60, 255, 60), (255, 170, 0))
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `synth` and its `preview` to the command line."""
+    """Add `synth` with `preview` and `render` to the command line."""
     parser = subparsers.add_parser(
         "synth",
-        help="look at the synthetic people that models are trained on",
+        help="look at, or render, the synthetic people that models are trained on",
         description="Render synthetic people with 133 exactly known points each.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -41,13 +42,6 @@ def add_parser(subparsers: Any) -> None:
     )
     preview.add_argument("--count", type=int, default=32, help="crops (default 32)")
     preview.add_argument("--columns", type=int, default=8, help="crops per row (default 8)")
-    preview.add_argument("--seed", type=int, default=0, help="any integer (default 0)")
-    preview.add_argument(
-        "--size", default="256x192", help="crop HEIGHTxWIDTH, divisible by 16 (default 256x192)"
-    )
-    preview.add_argument("--supersample", type=int, default=1, help="render larger and average")
-    preview.add_argument("--poses", type=Path, help="a motion library (.npz); else made-up poses")
-    preview.add_argument("--backgrounds", type=Path, help="a folder of photos without people")
     preview.add_argument(
         "--framing",
         choices=("mixed", "full", "knees", "waist", "bust", "face", "hand"),
@@ -55,21 +49,45 @@ def add_parser(subparsers: Any) -> None:
         help="what part of the person is shown (default: the training mix)",
     )
     preview.add_argument("--clean", action="store_true", help="no camera faults, nothing in front")
-    preview.add_argument("--device", default="cpu", help="torch device (default cpu)")
+    preview.set_defaults(split="all")
+    render = actions.add_parser(
+        "render",
+        help="fill a pool of crops for `dwpose train`; a cut run goes on where it stopped",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    render.add_argument("-o", "--output", type=Path, required=True, help="folder of the pool")
+    render.add_argument("--count", type=int, default=20480, help="crops (default 20480)")
+    render.add_argument("--first", type=int, default=0, help="number of the first shard (of 512)")
+    render.add_argument(
+        "--split",
+        choices=("all", "train", "val"),
+        default="train",
+        help="which poses, bodies and backgrounds; train and val share none (default train)",
+    )
+    render.set_defaults(framing="mixed", clean=False)
+    for action in (preview, render):
+        action.add_argument("--seed", type=int, default=0, help="any integer (default 0)")
+        action.add_argument(
+            "--size", default="256x192", help="crop HEIGHTxWIDTH, divisible by 16 (default 256x192)"
+        )
+        action.add_argument("--supersample", type=int, default=1, help="render larger and average")
+        action.add_argument(
+            "--poses", type=Path, help="a motion library (.npz); else made-up poses"
+        )
+        action.add_argument("--backgrounds", type=Path, help="a folder of photos without people")
+        action.add_argument("--device", default="cpu", help="torch device (default cpu)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the sheets; 0 when all went well, 1 with one sentence otherwise."""
-    import cv2
-    import numpy as np
-
+    """Preview or render; 0 when all went well, 1 with one sentence otherwise."""
     from ..training.synthetic import SyntheticConfig, SyntheticPeople
     from ..training.synthetic.camera import FRAMING_NAMES
 
     try:
         height, width = (int(side) for side in args.size.lower().split("x"))
-        if args.count < 1 or args.columns < 1:
-            raise ValueError("--count and --columns must be at least 1")
+        if args.count < 1:
+            raise ValueError("--count must be at least 1")
         changes: dict[str, Any] = {}
         if args.framing != "mixed":
             changes["framing"] = tuple(float(name == args.framing) for name in FRAMING_NAMES)
@@ -80,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
             supersample=args.supersample,
             poses=args.poses,
             backgrounds=args.backgrounds,
+            split=args.split,
             **changes,
         )
         engine = SyntheticPeople(config, args.device)
@@ -87,6 +106,33 @@ def run(args: argparse.Namespace) -> int:
         print(f"dwpose synth: {error}", file=sys.stderr)
         return 1
 
+    return (_preview if args.action == "preview" else _render)(args, engine)
+
+
+def _render(args: argparse.Namespace, engine: Any) -> int:
+    from tqdm import tqdm
+
+    from ..training.render_pool import SHARD_SIZE, render_pool
+
+    shards = range(args.first, args.first + -(-args.count // SHARD_SIZE))
+    with tqdm(total=len(shards) * SHARD_SIZE, unit="crop") as bar:
+        render_pool(
+            engine,
+            args.output,
+            shards,
+            seed=args.seed,
+            on_shard=lambda _: bar.update(SHARD_SIZE),
+        )
+    return 0
+
+
+def _preview(args: argparse.Namespace, engine: Any) -> int:
+    import cv2
+    import numpy as np
+
+    if args.columns < 1:
+        print("dwpose synth: --columns must be at least 1", file=sys.stderr)
+        return 1
     plain, dotted = [], []
     while len(plain) < args.count:
         batch = engine.sample(min(16, args.count - len(plain)), args.seed + len(plain))

@@ -10,12 +10,14 @@ import numpy as np
 from .pool import HIDDEN, OUTSIDE, write_shard
 from .synthetic import SyntheticPeople
 
+SHARD_SIZE = 512
+
 
 def render_pool(
     engine: SyntheticPeople,
     folder: Path,
     shards: range,
-    shard_size: int = 512,
+    shard_size: int = SHARD_SIZE,
     batch: int = 16,
     seed: int = 0,
     on_shard: Callable[[int], None] | None = None,
