@@ -31,6 +31,10 @@ _LEVELS: Final = tuple(
     for mean, std in zip(IMAGE_MEAN, IMAGE_STD, strict=True)
 )
 
+# A fourth channel saves 2.5 ns for each pixel of a crop and costs 0.26 ns for each of the picture;
+# a little less, because not every machine gains as much.
+_WIDEN_GAIN: Final = 8
+
 # Crops after the first look, in which a person may fill a small part of the input.
 ROUNDS: Final = 2
 # Fewer confident body points than this are noise, not a person.
@@ -55,16 +59,16 @@ def write_crop(
     split first, so that every step is vectorised and no picture-sized float array exists.
 
     Args:
-        image: uint8 [H, W, 3] RGB.
+        image: uint8 [H, W, 3] RGB, or with a fourth channel that is ignored.
         matrix: float64 [2, 3] from source pixels to the crop.
         out: float32 [3, h, w], written.
         flipped: float32 [3, h, w], written with the mirror image where given.
     """
     height, width = out.shape[1:]
-    crop, *planes = scratch_planes("crop", height, width)
+    crop, *planes = scratch_planes("crop", height, width, image.shape[2])
     cv2.warpAffine(image, matrix, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
     cv2.split(crop, planes)
-    for plane, levels, target in zip(planes, _LEVELS, out, strict=True):
+    for plane, levels, target in zip(planes[:3], _LEVELS, out, strict=True):
         cv2.LUT(plane, levels, dst=target)
     if flipped is not None:
         flipped[:] = out[:, :, ::-1]
@@ -163,9 +167,13 @@ class Estimator:
             for start in range(0, len(owner), step):
                 count = min(step, len(owner) - start)
 
-                def prepare(i: int, start: int = start, count: int = count) -> None:
+                sources = self._sources(images, owner[start : start + count])
+
+                def prepare(
+                    i: int, start: int = start, count: int = count, sources: Any = sources
+                ) -> None:
                     mirrored = buffer[count + i] if flip_test else None
-                    write_crop(images[owner[start + i]], forward[start + i], buffer[i], mirrored)
+                    write_crop(sources[owner[start + i]], forward[start + i], buffer[i], mirrored)
 
                 in_parallel(prepare, count)
                 x, y = self._run(buffer[: count * 2 if flip_test else count])
@@ -190,6 +198,22 @@ class Estimator:
     def _new_buffer(self) -> npt.NDArray[np.float32]:
         # One crop and its mirror image must fit even where batch_size is one.
         return np.empty((max(self.batch_size, 2), 3, *self.size_hw), np.float32)
+
+    def _sources(self, images: Sequence[npt.NDArray[np.uint8]], owner: Array) -> dict[int, Array]:
+        """Pictures to crop from, by their number; with a fourth channel where that pays.
+
+        OpenCV warps four channels in half the time of three, to the same values: 0.28 ms against
+        0.56 for 384x288. Adding the channel to 1080p takes 0.54 ms.
+        """
+        found: dict[int, Array] = {}
+        numbers, counts = np.unique(owner, return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            image = images[number]
+            cropped = count * self.size_hw[0] * self.size_hw[1]
+            if cropped * _WIDEN_GAIN > image.shape[0] * image.shape[1]:
+                image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+            found[number] = image
+        return found
 
     def _run(self, crops: npt.NDArray[np.float32]) -> tuple[Array, Array]:
         outputs = self.session(crops)

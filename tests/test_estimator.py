@@ -97,6 +97,9 @@ def test_write_crop_is_crop_and_normalise(pictures):
         write_crop(images[0], matrix, out[0], out[1])
         np.testing.assert_allclose(out[0], normalize(crops[i : i + 1])[0], atol=1e-5)
         np.testing.assert_array_equal(out[1], out[0][:, :, ::-1])
+        with_alpha = np.dstack((images[0], np.full(images[0].shape[:2], 255, np.uint8)))
+        write_crop(with_alpha, matrix, out[1])
+        np.testing.assert_array_equal(out[1], out[0])
 
 
 @pytest.mark.golden

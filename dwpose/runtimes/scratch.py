@@ -13,8 +13,10 @@ import numpy.typing as npt
 _local = threading.local()
 
 
-def scratch_planes(purpose: str, height: int, width: int) -> list[npt.NDArray[np.uint8]]:
-    """Return an interleaved picture and its three planes to write to, with whatever in them.
+def scratch_planes(
+    purpose: str, height: int, width: int, channels: int = 3
+) -> list[npt.NDArray[np.uint8]]:
+    """Return an interleaved picture and its planes to write to, with whatever in them.
 
     Each thread has one set for each purpose, made anew only where the size changes; so what one
     call leaves there is gone after the next.
@@ -23,13 +25,14 @@ def scratch_planes(purpose: str, height: int, width: int) -> list[npt.NDArray[np
         purpose: who asks.
         height: in pixels.
         width: in pixels.
+        channels: how many.
 
     Returns:
-        uint8 [height, width, 3] and three times uint8 [height, width].
+        uint8 [height, width, channels] and, for each channel, uint8 [height, width].
     """
     kept: list[npt.NDArray[np.uint8]] | None = getattr(_local, purpose, None)
-    if kept is None or kept[1].shape != (height, width):
-        kept = [np.empty((height, width, 3), np.uint8)]
-        kept += [np.empty((height, width), np.uint8) for _ in range(3)]
+    if kept is None or kept[0].shape != (height, width, channels):
+        kept = [np.empty((height, width, channels), np.uint8)]
+        kept += [np.empty((height, width), np.uint8) for _ in range(channels)]
         setattr(_local, purpose, kept)
     return kept
