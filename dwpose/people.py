@@ -21,12 +21,12 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
 ORDERS: Final = (
-    "as given",
-    "largest",
-    "left to right",
-    "most confident",
-    "nearest to centre",
-    "most inside area",
+    "given",
+    "size",
+    "left-to-right",
+    "score",
+    "centre",
+    "inside",
 )
 
 # Between two frames people move further than annotators disagree, which is what OKS measures:
@@ -150,28 +150,28 @@ def order_people(
         people: of one frame.
         order: one of `ORDERS`. Size and place are those of `pose_boxes`.
         threshold: least raw score of a visible point.
-        inside: float [P], for "most inside area"; see `share_inside`.
+        inside: float [P], for "inside"; see `share_inside`.
 
     Returns:
         int64 [P], indices into people.
 
     Raises:
-        ValueError: an unknown order, or no area for "most inside area".
+        ValueError: an unknown order, or no area for "inside".
     """
     if order not in ORDERS:
         raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
     boxes = pose_boxes(people, threshold)
     width_height = boxes[:, 2:] - boxes[:, :2]
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    if order == "largest":
+    if order == "size":
         key = -width_height[:, 0] * width_height[:, 1]
-    elif order == "left to right":
+    elif order == "left-to-right":
         key = middle[:, 0]
-    elif order == "most confident":
+    elif order == "score":
         key = -person_confidence(people, threshold)
-    elif order == "nearest to centre":
+    elif order == "centre":
         key = np.hypot(*(middle - np.array(people.image_hw[::-1]) / 2).T)
-    elif order == "most inside area":
+    elif order == "inside":
         if inside is None:
             raise ValueError(f"order {order!r} needs an area; give boxes or a mask")
         key = -np.asarray(inside)

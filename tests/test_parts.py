@@ -26,7 +26,7 @@ def figure():
     face[17:27] = np.stack((np.linspace(136, 164, 10), np.full(10, 60)), axis=1)
     face[27:] = np.random.default_rng(0).uniform((140, 62), (160, 84), (41, 2))
     spread = np.random.default_rng(1).uniform(-10, 10, (21, 2))
-    points[LEFT_HAND] = spread + (207, 218)
+    points[LEFT_HAND] = spread + np.array((207, 218))
     points[RIGHT_HAND] = spread * (-1, 1) + (93, 218)
     return points
 

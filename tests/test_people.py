@@ -55,8 +55,8 @@ def test_boxes_are_those_of_visible_points():
 
 @pytest.mark.parametrize(
     ("order", "found"),
-    [("as given", [0, 1, 2]), ("largest", [1, 0, 2]), ("left to right", [1, 2, 0]),
-     ("most confident", [2, 0, 1]), ("nearest to centre", [2, 0, 1])],
+    [("given", [0, 1, 2]), ("size", [1, 0, 2]), ("left-to-right", [1, 2, 0]),
+     ("score", [2, 0, 1]), ("centre", [2, 0, 1])],
 )  # fmt: skip
 def test_orders(order, found):
     people = crowd(scores=[0.6, 0.5, 0.9])
@@ -68,7 +68,7 @@ def test_an_unknown_order_is_refused():
     with pytest.raises(ValueError, match="order must be one of"):
         chooser.order_people(crowd(), "prettiest")
     with pytest.raises(ValueError, match="needs an area"):
-        chooser.order_people(crowd(), "most inside area")
+        chooser.order_people(crowd(), "inside")
 
 
 def test_select_leaves_out_then_sorts_then_picks():
@@ -78,9 +78,9 @@ def test_select_leaves_out_then_sorts_then_picks():
         return chooser.select_people(people, **options).tolist()
 
     assert select() == [0, 1, 2]
-    assert select(order="largest", most=2) == [1, 0]
-    assert select(order="largest", min_confidence=0.55) == [0, 2]
-    assert select(order="largest", min_confidence=0.55, indices=[0]) == [0]
+    assert select(order="size", most=2) == [1, 0]
+    assert select(order="size", min_confidence=0.55) == [0, 2]
+    assert select(order="size", min_confidence=0.55, indices=[0]) == [0]
     assert select(indices=[-1, 0]) == [2, 0]
     assert select(indices=[2, 7, -3, 0, -9]) == [2, 0]
     assert select(min_confidence=1.0) == []
@@ -96,7 +96,7 @@ def test_areas_choose_by_the_share_of_points():
     mask = np.zeros((50, 100), bool)  # a quarter of the picture's size
     mask[:, 40:] = True
     assert chooser.select_people(people, mask=mask).tolist() == [0, 2]
-    both = chooser.select_people(people, mask=mask, boxes=left, order="left to right")
+    both = chooser.select_people(people, mask=mask, boxes=left, order="left-to-right")
     assert both.tolist() == [1, 2, 0]
     # Half of person 0 by a box through its middle.
     half = Boxes(np.array([[0, 0, 300, 200]], np.float32))
@@ -104,7 +104,7 @@ def test_areas_choose_by_the_share_of_points():
     x = people.keypoints[0, :, 0]
     assert share[0] == pytest.approx((x <= 300).mean())
     assert share[1:].tolist() == [1, 1]
-    assert chooser.order_people(people, "most inside area", inside=share).tolist() == [1, 2, 0]
+    assert chooser.order_people(people, "inside", inside=share).tolist() == [1, 2, 0]
     # Nothing asked of the share is still something.
     assert chooser.select_people(people, boxes=left, min_inside=0).tolist() == [1]
 

@@ -1,0 +1,399 @@
+"""Save Keypoints and Load Keypoints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from .people import written_threshold
+from .render import poses_with_frames
+from .sockets import (
+    advanced,
+    check_choice,
+    check_interrupt,
+    pose_input,
+    pose_output,
+    schema,
+    show_text,
+    write_poses,
+)
+
+if TYPE_CHECKING:
+    from ..dwpose.types import People
+
+FORMATS = ("OpenPose JSON", "OpenPose JSON per frame", "COCO JSON")
+CONFIDENCES = ("binary", "score")
+BY_PATH = "(path below)"
+
+# OpenPose's name for the file of a frame.
+_FRAME_SUFFIX = "_keypoints.json"
+# How deep folders are searched for the list of files.
+_DEPTH = 4
+
+
+# --- where files may be --------------------------------------------------------------------------
+
+
+def _roots() -> dict[str, str]:
+    """ComfyUI's folders by the name that stands in brackets after a file's."""
+    import folder_paths  # pyright: ignore[reportMissingImports]
+
+    return {
+        "input": os.path.abspath(folder_paths.get_input_directory()),
+        "output": os.path.abspath(folder_paths.get_output_directory()),
+    }
+
+
+def find_path(name: str) -> str:
+    """Turn a name such as "poses/a.json" or "a.json [output]" into a path inside that folder.
+
+    ComfyUI's own function does not check that the path stays inside.
+
+    Args:
+        name: relative to the input folder, or to the folder named in brackets; or an absolute
+            path inside either.
+
+    Returns:
+        the absolute path, which need not exist.
+
+    Raises:
+        ValueError: it leads out of the input and output folders.
+    """
+    roots = _roots()
+    folder, rest = "input", name.strip()
+    for kind in roots:
+        if rest.endswith(f"[{kind}]"):
+            folder, rest = kind, rest[: -len(kind) - 2].strip()
+    if not rest or "\0" in rest:
+        raise ValueError("path is empty; choose a file or name one in the input or output folder")
+    path = os.path.abspath(os.path.join(roots[folder], rest))
+    if not any(_is_inside(path, root) for root in roots.values()):
+        raise ValueError(
+            f"path {name!r} leads out of ComfyUI's input and output folders; put the file into "
+            "one of them"
+        )
+    return path
+
+
+def _is_inside(path: str, root: str) -> bool:
+    try:
+        return os.path.commonpath((path, root)) == root
+    except ValueError:  # another drive
+        return False
+
+
+_listed: dict[str, tuple[float, list[str], list[str]]] = {}
+
+
+def list_files() -> list[str]:
+    """Names of the JSON files in the input and output folders, as `find_path` reads them.
+
+    A folder with a file per frame is one name, with a slash at its end. Folders are read again
+    only when they changed.
+    """
+    found = []
+    for kind, root in _roots().items():
+        mark = "" if kind == "input" else f" [{kind}]"
+        found += [f"{name}{mark}" for name in sorted(_walk(root, "", _DEPTH))]
+    return found
+
+
+def _walk(folder: str, prefix: str, depth: int) -> list[str]:
+    try:
+        changed = os.stat(folder).st_mtime
+        known = _listed.get(folder)
+        if known is None or known[0] != changed:
+            files, folders = [], []
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.name.lower().endswith(".json"):
+                        files.append(entry.name)
+                    elif entry.is_dir():
+                        folders.append(entry.name)
+            known = _listed[folder] = (changed, files, folders)
+    except OSError:
+        return []
+    _, files, folders = known
+    if prefix and any(name.endswith(_FRAME_SUFFIX) for name in files):
+        return [prefix]
+    found = [prefix + name for name in files]
+    if depth > 1:
+        for name in folders:
+            found += _walk(os.path.join(folder, name), f"{prefix}{name}/", depth - 1)
+    return found
+
+
+# --- nodes ---------------------------------------------------------------------------------------
+
+
+class SaveKeypoints(io.ComfyNode):
+    """Keypoints in, files out."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        """What ComfyUI shows."""
+        return schema(
+            "SaveKeypoints",
+            "Save Keypoints",
+            "Saves keypoints in ComfyUI's output folder: as OpenPose JSON, in one file or one for "
+            "each frame, which pose editors and other packs read; or as COCO JSON for training. "
+            "Files are numbered and never overwritten.",
+            inputs=[
+                pose_input(),
+                io.String.Input(
+                    "filename_prefix",
+                    default="DWPose/keypoints",
+                    tooltip="Start of the name, with folders if wanted, inside the output folder. "
+                    "%year%, %month%, %day%, %hour%, %minute%, %second%, %width% and %height% are "
+                    "filled in.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMATS),
+                    default=FORMATS[0],
+                    tooltip="OpenPose JSON: one file, a list with an entry for each frame. "
+                    "OpenPose JSON per frame: a folder with files as OpenPose names them. COCO "
+                    "JSON: one COCO-WholeBody data set with 133 points a person, without scores.",
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "confidence",
+                        options=list(CONFIDENCES),
+                        default=CONFIDENCES[0],
+                        tooltip="Third number of an OpenPose point: binary = 1 where shown, as "
+                        "other packs need it; score = the real score, 0..1.",
+                    )
+                ),
+                advanced(
+                    io.Boolean.Input(
+                        "keep_everything",
+                        default=True,
+                        tooltip="OpenPose JSON: keep all points with raw scores, boxes and ids "
+                        "under an extra key that other programs pass over. Off: smaller files "
+                        "with the plain lists alone.",
+                    )
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    "path",
+                    display_name="path",
+                    tooltip="The file, or the folder of files, inside the output folder; Load "
+                    "Keypoints reads it as it is.",
+                )
+            ],
+            search=("export", "json", "coco", "write"),
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        pose_keypoint: Any,
+        filename_prefix: str = "DWPose/keypoints",
+        format: str = FORMATS[0],
+        confidence: str = CONFIDENCES[0],
+        keep_everything: bool = True,
+    ) -> Any:
+        """Write the files."""
+        import folder_paths  # pyright: ignore[reportMissingImports]
+
+        from ..dwpose.io import openpose_json
+        from ..dwpose.io.coco_write import save_annotations, to_coco_annotations
+        from ..dwpose.types import DEFAULT_THRESHOLD
+
+        check_choice("format", format, FORMATS)
+        check_choice("confidence", confidence, CONFIDENCES)
+        frames = poses_with_frames(pose_keypoint)
+        threshold = written_threshold(pose_keypoint)
+        threshold = DEFAULT_THRESHOLD if threshold is None else threshold
+        height, width = frames[0].image_hw
+        folder, name, counter, subfolder = _place(folder_paths, filename_prefix, width, height)
+        stem = f"{name}_{counter:05}_"
+        check_interrupt()
+        if format == FORMATS[2]:
+            target = f"{stem}.json"
+            document = to_coco_annotations(frames, threshold=threshold)
+            save_annotations(document, os.path.join(folder, target))
+        else:
+            per_frame = format == FORMATS[1]
+            # A folder for each run, so that Load Keypoints finds the frames of one run together.
+            target = f"{stem}/" if per_frame else f"{stem}.json"
+            openpose_json.save(
+                frames,
+                os.path.join(folder, stem, name) if per_frame else os.path.join(folder, target),
+                per_frame=per_frame,
+                confidence=confidence,  # pyright: ignore[reportArgumentType]
+                threshold=threshold,
+                extra=keep_everything,
+            )
+        path = f"{subfolder}/{target}".lstrip("/").replace(os.sep, "/")
+        show_text(f"Saved output/{path}", getattr(getattr(cls, "hidden", None), "unique_id", None))
+        return io.NodeOutput(f"{path} [output]")
+
+
+def _place(folder_paths: Any, prefix: str, width: int, height: int) -> tuple[str, str, int, str]:
+    """Ask ComfyUI for folder, name, number and subfolder; paths outside are refused."""
+    if not prefix.strip(" /\\.") or "\0" in prefix:
+        raise ValueError("filename_prefix is empty; give a name such as DWPose/keypoints")
+    output = os.path.abspath(folder_paths.get_output_directory())
+    if not _is_inside(os.path.abspath(os.path.join(output, prefix)), output):
+        raise ValueError(
+            f"filename_prefix {prefix!r} leads out of the output folder; give a name inside it"
+        )
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        prefix, output, width, height
+    )
+    return folder, name, counter, subfolder
+
+
+class LoadKeypoints(io.ComfyNode):
+    """Files in, keypoints out."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        """What ComfyUI shows."""
+        return schema(
+            "LoadKeypoints",
+            "Load Keypoints",
+            "Reads keypoints from ComfyUI's input or output folder: OpenPose JSON of any program "
+            "or pack, a folder with one such file for each frame, or COCO JSON.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=[BY_PATH, *list_files()],
+                    default=BY_PATH,
+                    tooltip="A JSON file, or a folder with a file for each frame (its name ends "
+                    "with /), in the input folder or, marked [output], the output folder. Press R "
+                    "to see new ones.",
+                ),
+                io.String.Input(
+                    "path",
+                    default="",
+                    tooltip="Used where file is '(path below)': a file or folder inside the input "
+                    "folder, or inside the output folder with [output] after it, such as "
+                    "DWPose/keypoints_00001_.json [output]. Save Keypoints gives such a path.",
+                ),
+                advanced(
+                    io.Int.Input(
+                        "canvas_width",
+                        default=0,
+                        min=0,
+                        max=100000,
+                        tooltip="Width in pixels of the picture that the keypoints are of, for "
+                        "files that do not say it, such as OpenPose's own; 0 = as the file says.",
+                    )
+                ),
+                advanced(
+                    io.Int.Input(
+                        "canvas_height",
+                        default=0,
+                        min=0,
+                        max=100000,
+                        tooltip="Height in pixels of that picture; 0 = as the file says.",
+                    )
+                ),
+                advanced(
+                    io.Boolean.Input(
+                        "swap_hands",
+                        default=False,
+                        tooltip="Exchange left and right hands, for files of ComfyUI's SDPose "
+                        "nodes, which have them the wrong way round.",
+                    )
+                ),
+            ],
+            outputs=[
+                pose_output(tooltip="The keypoints, one entry for each frame of the file."),
+                io.Int.Output(
+                    "frame_count", display_name="frames", tooltip="Number of frames read."
+                ),
+            ],
+            search=("import", "json", "coco", "read"),
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: Any = BY_PATH, path: Any = "", **inputs: Any) -> Any:
+        """Run again when the file changed."""
+        try:
+            found = Path(find_path(_choose(file, path)))
+            files = [found, *sorted(found.glob("*.json"))] if found.is_dir() else [found]
+            return str([(f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files])
+        except (OSError, ValueError):
+            return "missing"
+
+    @classmethod
+    def execute(
+        cls,
+        file: str = BY_PATH,
+        path: str = "",
+        canvas_width: int = 0,
+        canvas_height: int = 0,
+        swap_hands: bool = False,
+    ) -> Any:
+        """Read the file."""
+        name = _choose(file, path)
+        found = find_path(name)
+        if not os.path.exists(found):
+            raise FileNotFoundError(
+                f"there is no file {name!r}; put it into the input folder and press R"
+            )
+        if bool(canvas_width) != bool(canvas_height):
+            raise ValueError("give both canvas_width and canvas_height, or leave both at 0")
+        check_interrupt()
+        canvas_hw = (canvas_height, canvas_width) if canvas_width else None
+        frames = _read(Path(found), canvas_hw, swap_hands)
+        if not frames:
+            raise ValueError(f"{name!r} has no frames; choose a file with keypoints")
+        return io.NodeOutput(write_poses(frames), len(frames))
+
+
+def _choose(file: Any, path: Any) -> str:
+    if file not in (None, "", BY_PATH):
+        return str(file)
+    if not str(path or "").strip():
+        raise ValueError("no file is chosen; pick one in 'file' or write its path")
+    return str(path)
+
+
+def _read(path: Path, canvas_hw: tuple[int, int] | None, swap_hands: bool) -> list[People]:
+    from ..dwpose.io import coco, openpose_json
+    from ..dwpose.io.openpose_read import parse_json
+
+    document = None
+    if not path.is_dir():
+        try:
+            document = parse_json(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}; choose a JSON file") from error
+    try:
+        if isinstance(document, dict) and "annotations" in document:
+            dataset = coco.read_annotations(document)
+            return [dataset.people(image_id) for image_id in dataset.images]
+        first = document[0] if isinstance(document, list) and document else None
+        if isinstance(first, dict) and "image_id" in first:
+            return _read_results(document, canvas_hw)
+        if document is None:
+            return openpose_json.load(path, canvas_hw=canvas_hw, swap_hands=swap_hands)
+        return openpose_json.from_pose_keypoint(
+            document, canvas_hw=canvas_hw, swap_hands=swap_hands
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def _read_results(document: Any, canvas_hw: tuple[int, int] | None) -> list[People]:
+    from ..dwpose.io import coco
+
+    if canvas_hw is None:
+        raise ValueError(
+            "COCO results do not say how large the pictures are; set canvas_width and canvas_height"
+        )
+    ids = dict.fromkeys(e.get("image_id") for e in document if isinstance(e, dict))
+    found = coco.read_results(document, dict.fromkeys(ids, canvas_hw))
+    return [found[image_id] for image_id in sorted(found)]

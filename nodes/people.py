@@ -1,0 +1,235 @@
+"""Select People."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
+
+from .regions import BOX_FORMATS, read_bbox, read_masks, write_boxes
+from .render import poses_with_frames
+from .sockets import (
+    BBOX_TYPE,
+    Progress,
+    advanced,
+    check_choice,
+    pose_input,
+    pose_output,
+    schema,
+    write_poses,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..dwpose.types import People
+
+# dwpose.people.ORDERS; a test keeps them equal.
+ORDERS = ("given", "size", "left-to-right", "score", "centre", "inside")
+ACROSS = ("each frame by itself", "follow from one frame")
+
+
+class SelectPeople(io.ComfyNode):
+    """Keypoints in, those of some people out."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        """What ComfyUI shows."""
+        return schema(
+            "SelectPeople",
+            "Select People",
+            "Keeps some people: leaves out those who are unsure or outside an area, sorts the "
+            "others, then picks by number. Either in each frame by itself, or once, in one frame, "
+            "and then the same people in all frames. Frames without them stay, empty.",
+            inputs=[
+                pose_input(),
+                io.Combo.Input(
+                    "order",
+                    options=list(ORDERS),
+                    default=ORDERS[0],
+                    tooltip="Order of the people: given = as they came; size = largest first; "
+                    "left-to-right; score = surest first; centre = nearest to the picture's "
+                    "centre first; inside = most inside the boxes or mask first.",
+                ),
+                io.String.Input(
+                    "indices",
+                    default="",
+                    tooltip="Whom to keep, by number in that order: 0 is the first, -1 the last, "
+                    "0,2 two of them, 1-3 a range. Empty = everybody. Numbers that nobody has "
+                    "are passed over.",
+                ),
+                io.Int.Input(
+                    "max_people",
+                    default=0,
+                    min=0,
+                    max=100,
+                    tooltip="At most so many of them, the first of the order; 0 = no limit.",
+                ),
+                io.Float.Input(
+                    "min_confidence",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Leave out people whose visible points have a lower mean score, 0..1. "
+                    "Points of packs that write no scores count 1.",
+                ),
+                io.Combo.Input(
+                    "across_frames",
+                    options=list(ACROSS),
+                    default=ACROSS[0],
+                    tooltip="each frame by itself: the rules choose anew in every frame. follow "
+                    "from one frame: they choose in 'frame', and the same people are found in all "
+                    "others by their place and pose, or by their id where they have one.",
+                ),
+                io.Int.Input(
+                    "frame",
+                    default=0,
+                    min=-100000,
+                    max=100000,
+                    tooltip="Frame to choose in when following, from 0; -1 is the last.",
+                ),
+                advanced(
+                    io.Float.Input(
+                        "min_similarity",
+                        default=0.2,
+                        min=0.0,
+                        max=1.0,
+                        step=0.05,
+                        tooltip="When following: how alike, 0..1, place and pose must be to where "
+                        "the person was last seen. Lower for fast movement; 0 always takes the "
+                        "likeliest.",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "min_inside",
+                        default=0.5,
+                        min=0.0,
+                        max=1.0,
+                        step=0.05,
+                        tooltip="Share, 0..1, of a person's visible points that must lie inside a "
+                        "box or the mask; at 0 a single point is enough.",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "threshold",
+                        default=0.3,
+                        min=0.0,
+                        max=1.0,
+                        step=0.05,
+                        tooltip="Least score, 0..1, of a point that counts as visible in all of "
+                        "these rules.",
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "box_format",
+                        options=list(BOX_FORMATS),
+                        default=BOX_FORMATS[0],
+                        tooltip="What the four numbers of a connected box mean, in pixels.",
+                    )
+                ),
+                io.Custom(BBOX_TYPE).Input(
+                    "boxes",
+                    optional=True,
+                    tooltip="Keep those inside any of these boxes, in pixels of the analysed "
+                    "picture: a list for each frame, or one list for all.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Keep those inside the mask: one for all frames or one for each, of "
+                    "any size. LoadImage's empty 64x64 mask counts as not connected. With boxes "
+                    "too, either is enough.",
+                ),
+            ],
+            outputs=[
+                pose_output(
+                    tooltip="The people kept, in their order, one entry for each frame; people "
+                    "who were followed have ids.",
+                ),
+                io.Custom(BBOX_TYPE).Output(
+                    "people_boxes",
+                    display_name=BBOX_TYPE,
+                    tooltip="For each frame a list of boxes [left, top, right, bottom] in pixels "
+                    "around the visible points of the people kept.",
+                ),
+                io.Int.Output(
+                    "people_count",
+                    display_name="people",
+                    tooltip="Number of people kept; of several frames, the most in any one.",
+                ),
+            ],
+            search=("filter", "person", "track", "pick", "bbox", "keypoints"),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        pose_keypoint: Any,
+        order: str = ORDERS[0],
+        indices: str = "",
+        max_people: int = 0,
+        min_confidence: float = 0.0,
+        across_frames: str = ACROSS[0],
+        frame: int = 0,
+        min_similarity: float = 0.2,
+        min_inside: float = 0.5,
+        threshold: float = 0.3,
+        box_format: str = BOX_FORMATS[0],
+        boxes: Any = None,
+        mask: torch.Tensor | None = None,
+    ) -> Any:
+        """Select frame by frame, or in one frame and follow."""
+        from ..dwpose.people import follow_people, parse_indices, pose_boxes, select_people
+        from ..dwpose.types import Boxes
+
+        check_choice("order", order, ORDERS)
+        check_choice("across_frames", across_frames, ACROSS)
+        frames = poses_with_frames(pose_keypoint)
+        wanted = parse_indices(indices)
+        areas = read_bbox(boxes, len(frames), box_format)
+        masks = read_masks(mask, len(frames), frames[0].image_hw)
+
+        def choose(index: int) -> Any:
+            return select_people(
+                frames[index],
+                order=order,
+                indices=wanted,
+                most=max_people,
+                min_confidence=min_confidence,
+                boxes=None if areas is None else areas[index],
+                mask=None if masks is None else masks[index].any(axis=0),
+                min_inside=min_inside,
+                threshold=threshold,
+            )
+
+        kept: list[People] = []
+        if across_frames == ACROSS[1]:
+            if not -len(frames) <= frame < len(frames):
+                raise ValueError(
+                    f"frame {frame} does not exist; choose one of 0 to {len(frames) - 1}"
+                )
+            chosen = choose(frame % len(frames))
+            kept = follow_people(frames, chosen, frame, min_similarity, threshold)
+        else:
+            progress = Progress(len(frames))
+            for index, people in enumerate(frames):
+                kept.append(people[choose(index)])
+                progress(index + 1)
+        around = write_boxes(Boxes(pose_boxes(people, threshold)) for people in kept)
+        keypoints = write_poses(kept, written_threshold(pose_keypoint))
+        return io.NodeOutput(keypoints, around, max(map(len, kept), default=0))
+
+
+def written_threshold(pose_keypoint: Any) -> float | None:
+    """The score that points needed to be shown in a POSE_KEYPOINT of ours; None for others'."""
+    for frame in pose_keypoint if isinstance(pose_keypoint, list) else []:
+        people = frame.get("people") if isinstance(frame, dict) else None
+        for person in people or []:
+            ours = person.get("dwpose") if isinstance(person, dict) else None
+            if isinstance(ours, dict) and isinstance(ours.get("threshold"), (int, float)):
+                return float(ours["threshold"])
+    return None
