@@ -154,9 +154,15 @@ class StageOne(_Distiller):
             )
         return losses
 
-    def plain_model(self) -> RTMPose:
-        """Return the student, alone and in eval mode; it shares the weights of this module."""
-        return self.student.eval()
+    def plain_model(self, student: nn.Module | None = None) -> RTMPose:
+        """Return the student alone, a copy in eval mode.
+
+        Args:
+            student: an averaged copy of `self.student` to take instead.
+        """
+        model = RTMPose(self.student.config).to(next(self.student.parameters()).device)
+        model.load_state_dict((self.student if student is None else student).state_dict())
+        return model.eval()
 
 
 class _Head(nn.Module):
@@ -224,11 +230,16 @@ class StageTwo(_Distiller):
             )
         }
 
-    def plain_model(self) -> RTMPose:
-        """Return a copy of the backbone joined with the taught head, in eval mode."""
+    def plain_model(self, student: nn.Module | None = None) -> RTMPose:
+        """Return a copy of the backbone joined with the taught head, in eval mode.
+
+        Args:
+            student: an averaged copy of `self.student` to take instead.
+        """
+        state = {f"backbone.{k}": v for k, v in self.teacher.backbone.state_dict().items()}
+        state |= (self.student if student is None else student).state_dict()
         model = RTMPose(self.teacher.config).to(next(self.teacher.parameters()).device)
-        model.backbone.load_state_dict(self.teacher.backbone.state_dict())
-        model.head.load_state_dict(self.student.head.state_dict())
+        model.load_state_dict(state)
         return model.eval()
 
 

@@ -21,6 +21,7 @@ from dwpose.training.distill import (
     load_distiller_state,
     load_teacher,
 )
+from dwpose.training.schedule import WeightAverage, parameter_groups
 
 ONE, TWO = "distill_s1_l_to_t_256x192.npz", "distill_s2_t_tt_256x192.npz"
 SMALL = rtmpose_config("t", (64, 64))
@@ -178,6 +179,50 @@ def test_one_teacher_run_serves_several_students():
     shared = [student(*inputs, taught=taught) for student in students]
     assert calls == []
     assert shared[1]["loss_fea"].item() == pytest.approx(alone["loss_fea"].item())
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_students_learn_and_their_average_can_be_taken(stage):
+    teacher, inputs = small(), batch(4)
+    with torch.no_grad():  # a teacher with something to say: curves that rise to about 0.3
+        for part in teacher.head.modules():
+            if isinstance(part, torch.nn.Linear):
+                torch.nn.init.normal_(part.weight, std=part.in_features**-0.5)
+        peak = max(curves.max() for curves in teacher.eval()(inputs[0]))
+        teacher.head.cls_x.weight.mul_(0.3 / peak)
+        teacher.head.cls_y.weight.mul_(0.3 / peak)
+    torch.manual_seed(2)
+    distiller = StageOne(teacher, small(1), 10) if stage == 1 else StageTwo(teacher)
+    distiller.train()
+    optimizer = torch.optim.AdamW(parameter_groups(distiller), lr=3e-4)
+    average = WeightAverage(distiller.student)
+    values = []
+    for _ in range(24):
+        loss = sum(distiller(*inputs).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        average.update(distiller.student)
+        values.append(loss.item())
+    assert values[-1] < 0.9 * values[0]
+    mine = distiller.plain_model().state_dict()
+    averaged = distiller.plain_model(average.module).state_dict()
+    assert torch.equal(averaged["head.cls_x.weight"], average.module.head.cls_x.weight)
+    assert not torch.equal(averaged["head.cls_x.weight"], mine["head.cls_x.weight"])
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_half_precision_computes_the_losses_in_full(stage):
+    teacher = small()
+    distiller = StageOne(teacher, small(1), 10) if stage == 1 else StageTwo(teacher, small(1).head)
+    inputs = batch()
+    full = distiller.eval()(*inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = distiller(*inputs)
+    sum(half.values()).backward()
+    for name, loss in half.items():
+        assert loss.dtype == torch.float32
+        assert loss.item() == pytest.approx(full[name].item(), rel=0.05)
 
 
 def test_networks_must_fit():

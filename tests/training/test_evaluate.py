@@ -13,6 +13,7 @@ from dwpose.cli import main
 from dwpose.io.coco import read_annotations
 from dwpose.io.images import load_image, save_image
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
+from dwpose.models.yolox import YOLOX, yolox_config
 from dwpose.skeleton import SIGMAS
 from dwpose.training.checkpoint import save_network
 from dwpose.training.coco_metric import Predictions, evaluate_coco
@@ -27,6 +28,13 @@ from dwpose.training.evaluate import (
 )
 from dwpose.training.worst_cases import TILE_HW, save_sheet, worst
 from dwpose.types import Boxes, People
+from dwpose.weights.readers import write_safetensors
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Exports that a session makes for itself stay out of the user's cache."""
+    monkeypatch.setenv("DWPOSE_CACHE", str(tmp_path_factory.getbasetemp() / "onnx-cache"))
 
 
 def document(file_names):
@@ -231,6 +239,24 @@ def test_command_measures_and_writes(folder, model_file, capsys):
     call += ["--flip-test", "--nms", "none"]
     assert main([*call, "--boxes", str(folder / "boxes.json"), "--json", str(result)]) == 0
     assert json.loads(result.read_text())["sets"]["labels.json"]["predictions"] == 1
+
+
+def test_command_asks_a_detector(folder, model_file, capsys):
+    (folder / "labels.json").write_text(json.dumps(document(["a.png"])))
+    network = YOLOX(yolox_config("nano", 1, (64, 64)))
+    torch.nn.init.constant_(network.head.obj_preds[2].bias, 9.0)
+    torch.nn.init.constant_(network.head.cls_preds[2].bias, 9.0)
+    write_safetensors(
+        folder / "find.safetensors", network.state_dict(), {"input_size_hw": [64] * 2}
+    )
+    call = ["evaluate", str(folder / "labels.json"), "--images", str(folder)]
+    call += ["--model", str(model_file), "--detector", str(folder / "find.safetensors")]
+    call += ["--boxes", "detector", "--device", "cpu", "--runtime", "torch", "--nms", "none"]
+    assert main([*call, "--json", str(folder / "result.json")]) == 0
+    numbers = json.loads((folder / "result.json").read_text())["sets"]["labels.json"]
+    # The last level, four cells of this small input, is sure of a person everywhere.
+    assert numbers["predictions"] > 0
+    assert numbers["points"]["body"]["people"] == 1
 
 
 def test_command_says_what_is_wrong(folder, model_file, capsys):

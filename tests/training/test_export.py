@@ -22,6 +22,12 @@ from dwpose.weights.readers import write_safetensors
 pytest.importorskip("onnx")
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Exports that a session makes for itself stay out of the user's cache."""
+    monkeypatch.setenv("DWPOSE_CACHE", str(tmp_path_factory.getbasetemp() / "onnx-cache"))
+
+
 def trained(seed=0):
     """A small network whose batch norms have seen something."""
     torch.manual_seed(seed)
