@@ -17,6 +17,11 @@ logger = logging.getLogger("dwpose")
 NODES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("estimate", ("PoseEstimator", "DetectPeople", "EstimateKeypoints")),
     ("models", ("LoadModel",)),
+    ("render", ("DrawPoseMap",)),
+    ("people", ("SelectPeople",)),
+    ("masks", ("KeypointsToMasks",)),
+    ("keypoints", ("SaveKeypoints", "LoadKeypoints")),
+    ("preview", ("PreviewKeypoints",)),
     ("doctor", ("Doctor",)),
 )
 

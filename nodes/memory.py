@@ -91,6 +91,8 @@ class Network:
             module.to(device)
 
 
+_KIND = {"estimator": "an estimator", "detector": "a detector"}
+
 # Every network that is held by somebody, by file, runtime, precision and device.
 _networks: weakref.WeakValueDictionary[tuple[Any, ...], Network] = weakref.WeakValueDictionary()
 
@@ -131,7 +133,7 @@ def _open_session(file: ModelFile, role: str, runtime: str, precision: str, devi
     model = load_file(file.path, file.entry)
     if model.role != role:
         raise ValueError(
-            f"{file.name} is a {model.role}; choose it as '{model.role}' and another '{role}'"
+            f"{role} must be {_KIND[role]}, but {file.name} is {_KIND[model.role]}; choose another"
         )
     if device.type != "cpu":
         size = file.path.stat().st_size

@@ -49,7 +49,7 @@ def people_of_frames(
         def on_batch(finished: int, _: int) -> None:
             progress(start + finished, total)
 
-        for people in model.pipeline.stream(
+        for people in model.pipeline.iterate(
             frames.since(start),
             boxes=None if boxes is None else boxes[start:],
             masks=None if masks is None else masks[start:],

@@ -178,7 +178,7 @@ def show_text(text: str, node_id: Any) -> None:
 class Frames:
     """The frames of an IMAGE as uint8 RGB, converted one at a time when they are asked for.
 
-    It can be given to `DWPose.stream` as it is. Numbers outside 0..1 are clipped, NaN becomes
+    It can be given to `DWPose.iterate` as it is. Numbers outside 0..1 are clipped, NaN becomes
     black, a single channel is grey, and transparent pictures are laid on white (see
     `dwpose.io.images`).
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import os
 import sys
 import types
@@ -18,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -306,6 +308,15 @@ def _folder_paths(base: Path) -> types.ModuleType:
                 return str(Path(folder) / name)
         return None
 
+    def get_save_image_path(prefix: str, folder: str, width: int = 0, height: int = 0) -> tuple:
+        prefix = prefix.replace("%width%", str(width)).replace("%height%", str(height))
+        where = Path(folder) / Path(prefix).parent
+        where.mkdir(parents=True, exist_ok=True)
+        name = Path(prefix).name
+        taken = [p.name[len(name) + 1 :].split("_")[0] for p in where.glob(f"{name}_*")]
+        counter = max([int(n) for n in taken if n.isdigit()], default=0) + 1
+        return str(where), name, counter, str(Path(prefix).parent).removeprefix("."), prefix
+
     for name in ("input", "output", "temp"):
         (base / name).mkdir(parents=True, exist_ok=True)
         setattr(module, f"get_{name}_directory", lambda name=name: str(base / name))
@@ -314,6 +325,7 @@ def _folder_paths(base: Path) -> types.ModuleType:
     module.get_folder_paths = get_folder_paths
     module.get_filename_list = get_filename_list
     module.get_full_path = get_full_path
+    module.get_save_image_path = get_save_image_path
     return module
 
 
@@ -387,9 +399,128 @@ def management(pack: Callable[[str], Any]) -> Iterator[FakeModelManagement]:
 
 
 @pytest.fixture
+def progress_bar(management: FakeModelManagement) -> type[ProgressBar]:
+    """ComfyUI's progress bar, which notes in `shown` what it was told."""
+    return ProgressBar
+
+
+@pytest.fixture
 def folder_paths(pack: Callable[[str], Any]) -> types.ModuleType:
     """ComfyUI's folder_paths."""
     return sys.modules["folder_paths"]
+
+
+# --- networks ----------------------------------------------------------------------------------
+
+CROP_HW = (64, 48)
+
+
+class Poser:
+    """A pose session: points on the outline of what is bright, score by how much of it is."""
+
+    def __init__(self, info: Any) -> None:
+        self.info, self.input_size_hw, self.max_batch = info, CROP_HW, None
+        self.input_dtype = "float32"
+        self.asked: list[int] = []
+        self.fail: list[BaseException] = []
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        self.asked.append(len(images))
+        if self.fail:
+            raise self.fail.pop(0)
+        x = np.zeros((len(images), 133, CROP_HW[1] * 2), np.float32)
+        y = np.zeros((len(images), 133, CROP_HW[0] * 2), np.float32)
+        for i, image in enumerate(images):
+            rows, columns = np.nonzero(image[0] > 1.9)  # above grey level 235 after normalising
+            if not len(rows):
+                continue
+            corners = list(itertools.product(_ends(columns), _ends(rows)))
+            score = 0.5 + 0.5 * min(len(rows) / 1000, 1)
+            for k in range(133):
+                x[i, k, 2 * corners[k % 4][0]] = score
+                y[i, k, 2 * corners[k % 4][1]] = score
+        return x, y
+
+
+class Finder:
+    """A detector session: every brightness of 250, 240, 230, if there, is a person's rectangle."""
+
+    def __init__(self, info: Any) -> None:
+        self.info, self.input_size_hw, self.max_batch = info, (128, 128), None
+        self.input_dtype = "float32"
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        rows = np.zeros((len(images), 3, 5), np.float32)
+        for i, image in enumerate(images):
+            for k, value in enumerate((250, 240, 230)):
+                y, x = np.nonzero(np.abs(image[0] - value) < 2)
+                if len(y):
+                    rows[i, k] = (x.min(), y.min(), x.max() + 1, y.max() + 1, 0.9 - k / 10)
+        return rows, np.zeros((len(images), 3))
+
+
+def _ends(values: np.ndarray) -> tuple[int, int]:
+    return int(values.min()), int(values.max())
+
+
+def _picture(*people: tuple[int, int, int, int]) -> torch.Tensor:
+    image = np.zeros((1, 128, 128, 3), np.float32)
+    for value, (left, top, right, bottom) in zip((250, 240, 230), people, strict=False):
+        image[0, top:bottom, left:right] = value / 255
+    return torch.from_numpy(image)
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., torch.Tensor]:
+    """A function from rectangles (left, top, right, bottom) to an IMAGE with people in them."""
+    return _picture
+
+
+@pytest.fixture
+def make_model(pack: Callable[[str], Any], management: FakeModelManagement) -> Callable[..., Any]:
+    """A function that makes a DWPOSE_MODEL of stand-ins; without a detector if asked."""
+
+    def make(detector: bool = True) -> Any:
+        info = pack("dwpose.runtimes.session").RuntimeInfo("onnxruntime", "cpu", "fp32", "a stub")
+        memory = pack("nodes.memory")
+        return memory.PoseModel(
+            memory.Network(Poser(info), "estimator"),
+            memory.Network(Finder(info), "detector") if detector else None,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A safetensors file of a very small pose network with made-up weights."""
+    from safetensors.torch import save_file
+
+    from dwpose.models.rtmpose import RTMPose, RTMPoseConfig
+
+    torch.manual_seed(0)
+    network = RTMPose(RTMPoseConfig("custom", 1 / 3, 0.125, (128, 96)))
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def models_folder(
+    folder_paths: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """An empty models/dwpose, with nothing elsewhere on the machine to be found."""
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", {})
+    for name in ("DWPOSE_MODELS", "HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = tmp_path / "models" / "dwpose"
+    folder.mkdir(parents=True)
+    return folder
+
+
+# --- the real thing ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")

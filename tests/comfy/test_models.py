@@ -1,0 +1,233 @@
+"""Load DWPose Model: files, downloads, sharing, and when memory is given back."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def models(pack):
+    return pack("nodes.models")
+
+
+@pytest.fixture(scope="module")
+def memory(pack):
+    return pack("nodes.memory")
+
+
+@pytest.fixture(autouse=True)
+def no_default(memory, management):
+    yield
+    gc.collect()
+    memory._default.model = None
+
+
+@pytest.fixture
+def tiny(models_folder, tiny_weights):
+    path = models_folder / "tiny.safetensors"
+    path.write_bytes(tiny_weights)
+    return path
+
+
+def _load(models, **options):
+    return models.LoadModel.execute(
+        **{"estimator": "tiny.safetensors", "detector": "none", "runtime": "torch", **options}
+    ).args
+
+
+def test_files_of_the_folder_are_offered(models, tiny, models_folder):
+    (models_folder / "notes.txt").touch()
+    (models_folder / "yolox_l.onnx").touch()  # the catalogue's, offered by its id
+    schema = models.LoadModel.GET_SCHEMA()
+    estimators = schema.inputs[0].options
+    assert "tiny.safetensors" in estimators
+    assert {"auto", "builtin-t", "dw-ll-384"} <= set(estimators)
+    assert not {"notes.txt", "yolox_l.onnx", "yolox-l", "dw-ll-384-pth"} & set(estimators)
+    assert {"auto", "none", "yolox-l", "tiny.safetensors"} <= set(schema.inputs[1].options)
+
+
+def test_the_kind_is_merged_with_that_of_extra_model_paths(models, folder_paths, models_folder):
+    elsewhere = models_folder.parent / "shared drive"
+    elsewhere.mkdir()
+    (elsewhere / "mine.onnx").touch()
+    (elsewhere / "readme.md").touch()
+    folder_paths.folder_names_and_paths["dwpose"] = ([str(elsewhere)], set())
+    assert models.model_folders() == [str(elsewhere), str(models_folder)]
+    assert models.own_files() == ["mine.onnx"]
+    assert models.model_folders() == [str(elsewhere), str(models_folder)]
+
+
+def test_official_files_are_found_in_any_of_the_folders(models, folder_paths, models_folder, pack):
+    entry = pack("dwpose.weights.catalogue").find("yolox-s")
+    elsewhere = models_folder.parent / "b"
+    elsewhere.mkdir()
+    folder_paths.folder_names_and_paths["dwpose"] = ([str(elsewhere)], set())
+    assert models.choose_detector() is None
+    with (elsewhere / entry.name).open("wb") as out:
+        out.truncate(entry.bytes)
+    assert models.choose_detector().name == "yolox-s"
+
+
+def test_the_official_model_comes_before_the_built_in_one(models, models_folder, pack):
+    catalogue = pack("dwpose.weights.catalogue")
+    _, notice = models.choose_estimator()
+    assert "built-in" in notice
+    official = catalogue.find(catalogue.DEFAULT_ESTIMATOR)
+    with (models_folder / official.name).open("wb") as out:
+        out.truncate(official.bytes)
+    found, notice = models.choose_estimator()
+    assert (found.name, notice) == (official.id, "")
+
+
+def test_a_model_runs_under_comfyuis_memory_manager(models, tiny, management, pack):
+    model, info = _load(models)
+    assert "torch on cpu in fp32" in info
+    assert "detector: none" in info
+    estimate = pack("nodes.estimate")
+    image = torch.rand(2, 40, 30, 3)
+    maps, keypoints, _ = estimate.PoseEstimator.execute(image, model=model).args
+    assert maps.shape == image.shape
+    assert len(keypoints) == 2
+    [patcher] = next(c[1] for c in management.calls if c[0] == "load_models_gpu")
+    assert patcher.model is model.networks[0].session.module
+
+
+def test_weights_work_outside_of_inference_mode(models, tiny):
+    with torch.inference_mode():
+        model, _ = _load(models)
+    module = model.networks[0].session.module
+    assert not any(p.is_inference() for p in module.parameters())
+
+
+def test_two_loaders_share_one_copy_and_a_dropped_one_is_gone(models, tiny, memory):
+    first, _ = _load(models)
+    second, _ = _load(models)
+    other, _ = _load(models, precision="bf16")
+    assert first.networks[0] is second.networks[0]
+    assert other.networks[0] is not first.networks[0]
+    module = weakref.ref(first.networks[0].session.module)
+    del first
+    gc.collect()
+    assert module() is not None
+    del second
+    gc.collect()
+    assert module() is None
+    assert len(memory._networks) == 1
+
+
+def test_a_replaced_file_is_another_model(models, tiny):
+    first, _ = _load(models)
+    before = models.LoadModel.fingerprint_inputs(estimator=tiny.name, detector="none")
+    data = bytearray(tiny.read_bytes())
+    data[-1] ^= 1
+    tiny.write_bytes(bytes(data) + b"")
+    assert models.LoadModel.fingerprint_inputs(estimator=tiny.name, detector="none") != before
+    assert _load(models)[0].networks[0] is not first.networks[0]
+
+
+def test_the_default_model_lives_as_long_as_nodes_that_use_it(
+    models, tiny, memory, monkeypatch, pack
+):
+    file = memory.ModelFile("tiny", tiny)
+    monkeypatch.setattr(models, "choose_estimator", lambda: (file, "small"))
+    node = pack("nodes.estimate").PoseEstimator
+    kept = node()  # as ComfyUI keeps it in its cache of node objects
+    model = models.model_or_default(None)
+    assert models.model_or_default(None) is model
+    assert model.notice == "small"
+    gone = weakref.ref(model.networks[0].session)
+    del model
+    gc.collect()
+    assert gone() is not None
+    del kept
+    gc.collect()
+    assert gone() is None
+
+
+def test_the_default_model_is_not_kept_for_nobody(models, tiny, memory, monkeypatch):
+    monkeypatch.setattr(models, "choose_estimator", lambda: (memory.ModelFile("t", tiny), ""))
+    gone = weakref.ref(models.model_or_default(None).networks[0].session)
+    gc.collect()
+    assert gone() is None
+
+
+def test_room_is_made_before_a_model_is_opened_on_a_device(models, tiny, management, monkeypatch):
+    asked = []
+    # One that no machine has: the automatic choice then falls back to the CPU.
+    monkeypatch.setattr(management, "device", torch.device("cuda:99"))
+    monkeypatch.setattr(
+        management, "free_memory", lambda size, device: asked.append((size, device))
+    )
+    _, info = _load(models, runtime="auto")
+    assert [device for _, device in asked] == [torch.device("cuda:99")]
+    assert asked[0][0] > 2 * tiny.stat().st_size
+    assert "on cpu" in info
+    with pytest.raises(RuntimeError, match="cuda:99"):
+        _load(models, runtime="torch")
+
+
+def test_nothing_is_downloaded_unless_allowed(models, models_folder, monkeypatch, pack):
+    hub = pack("dwpose.weights.hub")
+    monkeypatch.setattr(hub, "fetch", lambda *a, **k: pytest.fail("the network was touched"))
+    with pytest.raises(RuntimeError, match="download_if_missing") as caught:
+        _load(models, estimator="dw-ll-384", runtime="auto")
+    for part in ("134 MB", "yzd-v/DWPose", "Apache-2.0", "dw-ll_ucoco_384.onnx"):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_allowed_download_goes_into_our_folder_with_progress(
+    models, models_folder, tiny_weights, monkeypatch, pack, management
+):
+    hub, catalogue = pack("dwpose.weights.hub"), pack("dwpose.weights.catalogue")
+
+    def fetch(entry, folder, progress):
+        assert entry.id == "dw-ll-384"
+        progress(5, 10)
+        management.interrupted = True
+        progress(6, 10)
+        pytest.fail("cancelling does not reach the download")
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    with pytest.raises(management.InterruptProcessingException):
+        _load(models, estimator="dw-ll-384", download_if_missing=True)
+    asked = []
+    path = models_folder / "tiny.safetensors"
+    path.write_bytes(tiny_weights)
+    monkeypatch.setattr(hub, "fetch", lambda e, folder, progress: asked.append(folder) or path)
+    monkeypatch.setattr(pack("dwpose.weights.store"), "check", lambda *a: None)
+    _load(models, estimator="dw-ll-384", download_if_missing=True)
+    assert asked == [str(models_folder)]
+    assert catalogue.find("dw-ll-384").id == "dw-ll-384"
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"estimator": "no-such"}, "neither a known model nor a file"),
+        ({"estimator": "../../etc/passwd.onnx"}, "neither a known model nor a file"),
+        ({"estimator": "yolox-l"}, "yolox-l is a detector"),
+        ({"detector": "tiny.safetensors"}, "tiny.safetensors is an estimator"),
+        ({"runtime": "tensorflow"}, "runtime must be one of"),
+        ({"precision": "int8"}, "precision must be one of"),
+        ({"estimator": "broken.safetensors"}, "broken.safetensors"),
+    ],
+)
+def test_wrong_choices_are_named(models, tiny, models_folder, change, match):
+    (models_folder / "broken.safetensors").write_bytes(b"nothing")
+    with pytest.raises((ValueError, RuntimeError), match=match) as caught:
+        _load(models, **change)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_fingerprint_follows_the_files(models, models_folder, tiny_weights):
+    ask = models.LoadModel.fingerprint_inputs
+    before = ask(estimator="auto", detector="auto")
+    assert ask(estimator="auto", detector="auto") == before
+    assert isinstance(ask(estimator="gone.onnx", detector="none"), str)
+    (models_folder / "gone.onnx").write_bytes(tiny_weights)
+    assert not isinstance(ask(estimator="gone.onnx", detector="none"), str)
