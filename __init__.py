@@ -6,6 +6,9 @@ be called anything.
 
 from __future__ import annotations
 
+# Served by ComfyUI under the folder's name. Not in pyproject.toml too: it would load twice.
+WEB_DIRECTORY = "./web"
+
 
 async def comfy_entrypoint():
     """Return the extension that lists the nodes; ComfyUI awaits it when it loads the pack."""

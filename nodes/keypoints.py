@@ -17,7 +17,6 @@ from .sockets import (
     pose_input,
     pose_output,
     schema,
-    show_text,
     write_poses,
 )
 
@@ -189,7 +188,6 @@ class SaveKeypoints(io.ComfyNode):
             ],
             search=("export", "json", "coco", "write"),
             is_output_node=True,
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -234,7 +232,6 @@ class SaveKeypoints(io.ComfyNode):
                 extra=keep_everything,
             )
         path = f"{subfolder}/{target}".lstrip("/").replace(os.sep, "/")
-        show_text(f"Saved output/{path}", getattr(getattr(cls, "hidden", None), "unique_id", None))
         return io.NodeOutput(f"{path} [output]")
 
 
