@@ -13,13 +13,14 @@ def sockets(pack):
 
 
 def test_frames_convert_one_at_a_time(sockets):
-    image = torch.rand(3, 5, 7, 3)
+    pixels = torch.randint(256, (3, 5, 7, 3), dtype=torch.uint8)
+    image = pixels / 255
     before = image.clone()
     frames = sockets.Frames(image)
     assert (len(frames), frames.size_hw, frames.shape) == (3, (5, 7), (3, 5, 7, 3))
     assert frames[1].dtype == np.uint8
     assert frames[1].flags.c_contiguous
-    np.testing.assert_array_equal(frames[1], np.rint(image[1].numpy() * 255).astype(np.uint8))
+    np.testing.assert_array_equal(frames[1], pixels[1].numpy())
     assert torch.equal(image, before)
 
 
@@ -55,8 +56,18 @@ def test_pictures_come_back_unchanged(sockets):
     frames = sockets.Frames(image)
     for index, picture in enumerate(pictures):
         np.testing.assert_array_equal(frames[index], picture)
+    np.testing.assert_array_equal(image[0].numpy(), pictures[0] / np.float32(255))
     pictures[0].flags.writeable = False
-    sockets.to_image(pictures)
+    assert torch.equal(sockets.to_image(pictures), image)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pictures_of_any_channels_are_written(sockets, channels):
+    picture = np.random.default_rng(0).integers(0, 256, (4, 6, channels), np.uint8)
+    image = sockets.to_image([picture, picture])
+    np.testing.assert_array_equal(image[1].numpy(), picture / np.float32(255))
+    with pytest.raises(ValueError, match="all pictures must be"):
+        sockets.to_image([picture, picture[:2]])
 
 
 def test_poses_survive_the_socket(sockets, pack):
