@@ -224,7 +224,7 @@ class DWPose:
         """
         several = is_batch(images)
         found = list(
-            self.stream(
+            self.iterate(
                 images if several else [images],
                 boxes=boxes if several or boxes is None else [boxes],
                 masks=masks if several or masks is None else [masks],
@@ -237,7 +237,13 @@ class DWPose:
 
     pose = __call__
 
-    def stream(
+    def stream(self, source: Any, **settings: Any) -> Iterator[tuple[ImageArray, People]]:
+        """Follow the people of a film: each frame and who is in it; see `stream.stream`."""
+        from .stream import stream
+
+        return stream(self, source, **settings)
+
+    def iterate(
         self,
         images: Any,
         *,

@@ -325,7 +325,7 @@ def test_progress_and_interruption(pose):
 def test_stream_reads_files_one_group_at_a_time(pose, tmp_path):
     paths = [save_image(tmp_path / f"{i}.png", picture(A)) for i in range(4)]
     paths[3].unlink()
-    stream = pose.stream(paths)
+    stream = pose.iterate(paths)
     assert len(next(stream)) == 1
     assert len(next(stream)) == 1
     paths[2].unlink()

@@ -22,17 +22,19 @@ FLOORS = {
     "simcc": 1,
     "people": 1,
     "parts": 1,
-    "people": 1,
-    "parts": 1,
     "crop": 1,
     "render": 1,
     "io": 1,
     "models": 2,
     "weights": 3,
     "runtimes": 4,
+    "tracking": 2,
+    "watching": 2,
+    "filling": 2,
+    "following": 3,
+    "stream": 5,
     "detector": 5,
     "estimator": 5,
-    "tracking": 5,
     "smoothing": 5,
     "pipeline": 6,
     "doctor": 7,
@@ -45,7 +47,7 @@ TORCH_FLOOR = FLOORS["models"]
 COMFY = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server", "execution"}
 # Third-party modules by the floor from which they may be used at all: anything else is an error.
 ANYWHERE = {"numpy", "cv2"}
-FROM_IO = {"PIL"}
+FROM_IO = {"PIL", "av"}
 FROM_MODELS = {"torch", "onnx", "onnxruntime", "huggingface_hub", "safetensors", "tqdm", "filelock"}
 # Used where it happens to be installed, see weights/transfer.py.
 FROM_MODELS |= {"certifi"}

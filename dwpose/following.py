@@ -1,0 +1,360 @@
+"""Follow people through a film: boxes from poses, the detector only where something happens.
+
+The rules, in their order, all numbers in `FollowOptions`:
+
+1. A cut (`watching`) ends all tracks; the new scene starts with the detector.
+2. Of `stride` frames one is a key frame, whose poses are estimated. The others are filled in
+   between two key frames where everybody moves evenly, else they are estimated too (`filling`).
+   A stride of 1 estimates each frame, and nothing waits for a later one.
+3. On a key frame each known person's box is that of their last pose, moved on by their velocity,
+   with the margins that the detector's box last had around the visible points.
+4. The detector runs too where nobody was looked for yet, every `detect_every` frames, when
+   something moves outside everybody's boxes, and when a pose is lost or its confidence falls
+   below `confidence_drop` of what it was. The last two wait `detect_pause` frames after a detector
+   run; motion that turned out to be nobody doubles its own wait, up to `detect_every`.
+5. Poses that say the same are one person (OKS above `nms_threshold`): a box may have slipped to
+   somebody in front. Poses with too few confident points are nobody.
+6. `tracking` gives ids.
+
+Shapes: P people of a frame, N tracks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .filling import fill_between
+from .geometry import iou_matrix, oks_nms
+from .io.frames import Frame
+from .people import pose_boxes
+from .skeleton import BODY
+from .tracking import Track, Tracker, TrackOptions
+from .types import Boxes, People
+from .watching import Watch, WatchOptions
+
+Array: TypeAlias = npt.NDArray[Any]
+Detect: TypeAlias = Callable[[Sequence[Any]], list[Boxes]]
+Estimate: TypeAlias = Callable[[Sequence[Any], Sequence[Boxes]], list[People]]
+
+# Share of the last confidence in its running mean.
+_CONFIDENCE_SHARE: Final = 0.2
+# A detected box and a predicted one that overlap so are the same person.
+_SAME_BOX: Final = 0.4
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How people are followed; the module's head says what the numbers do.
+
+    Attributes:
+        stride: a key frame every so many frames.
+        detect_every: most frames between two runs of the detector.
+        detect_pause: least frames between runs that something gave rise to.
+        confidence_drop: 0..1.
+        min_body_points: confident body points that a person has at least, or
+        min_points: confident points anywhere (a face or a hand alone).
+        margin: of a box around the points before a detector's is known, as a share of the
+            longer side; keypoints end at the eyes and ankles.
+        max_margin: the most that is learned from a detector's box.
+        nms_threshold: OKS, 0..1.
+        lost_s: seconds that somebody lost is looked for in each key frame.
+        fill_tolerance: how far somebody's path may bend between two key frames, see
+            `filling.fill_between`. With it filled points were as near to the truth as estimated
+            ones on made-up clips; twice as much was worse where limbs turn.
+        watch: when pictures have changed.
+        track: who is who.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    stride: int = 2
+    detect_every: int = 60
+    detect_pause: int = 3
+    confidence_drop: float = 0.6
+    min_body_points: int = 3
+    min_points: int = 12
+    margin: float = 0.1
+    max_margin: float = 0.35
+    nms_threshold: float = 0.7
+    lost_s: float = 0.4
+    fill_tolerance: float = 0.004
+    watch: WatchOptions = field(default_factory=WatchOptions)
+    track: TrackOptions = field(default_factory=TrackOptions)
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("stride", "detect_every", "detect_pause", "min_body_points", "min_points"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("confidence_drop", "nms_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in 0..1, got {getattr(self, name)}")
+        for name in ("margin", "max_margin", "lost_s", "fill_tolerance"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+
+
+@dataclass
+class FollowCounts:
+    """What the work was.
+
+    Attributes:
+        frames: yielded.
+        filled: of those, not estimated.
+        detections: runs of the detector.
+        crops: poses estimated.
+        cuts: scenes that ended.
+    """
+
+    frames: int = 0
+    filled: int = 0
+    detections: int = 0
+    crops: int = 0
+    cuts: int = 0
+
+
+@dataclass
+class _Known:
+    """What is remembered of a track besides where it is."""
+
+    margins: Array  # float64 [4], left, top, right, bottom, shares of the longer side
+    confidence: float
+
+
+class Follower:
+    """Follows the people of one film.
+
+    Args:
+        detect: finds people: pictures to boxes.
+        estimate: pictures and boxes to poses, as `estimator.Estimator`.
+        options: the numbers.
+
+    Attributes:
+        counts: what the work was so far.
+    """
+
+    def __init__(
+        self, detect: Detect, estimate: Estimate, options: FollowOptions | None = None
+    ) -> None:
+        self.detect = detect
+        self.estimate = estimate
+        self.options = options or FollowOptions()
+        self.counts = FollowCounts()
+        self._tracker = Tracker(self.options.track)
+        self._watch = Watch(self.options.watch)
+        self._known: dict[int, _Known] = {}
+        self._last_detection: int | None = None
+        self._entry_pause = self.options.detect_pause
+        # The last two key frames, for filling in.
+        self._keys: list[tuple[float, People]] = []
+
+    def restore(self, people: People, time_s: float) -> None:
+        """Go on from a frame that was finished in an earlier run."""
+        self._tracker.restore(people, time_s)
+
+    def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, People]]:
+        """Yield each frame with its people and their ids, at most `stride` frames late."""
+        waiting: list[Frame] = []
+        for frame in frames:
+            if self._watch.is_cut(frame.image):
+                yield from self._finish(waiting, None)
+                waiting = []
+                self._start_scene()
+            waiting.append(frame)
+            if len(waiting) < self.options.stride and self._keys:
+                continue
+            yield from self._finish(waiting[:-1], waiting[-1])
+            waiting = []
+        yield from self._finish(waiting, None)
+
+    def _start_scene(self) -> None:
+        self.counts.cuts += 1
+        self._tracker.forget()
+        self._watch.forget()
+        self._known.clear()
+        self._keys = []
+        self._last_detection = None
+
+    def _finish(self, between: list[Frame], key: Frame | None) -> Iterator[tuple[Frame, People]]:
+        """Yield frames between two key frames, and the second one."""
+        if key is None:  # nothing follows: each is its own key frame
+            for frame in between:
+                yield self._counted(frame, self._look(frame, watched=False))
+            return
+        before = self._keys[-1] if self._keys else None
+        people = self._look(key)
+        if between and before is not None:
+            times = [frame.time_s for frame in between]
+            filled = fill_between(
+                self._keys[:-1], (key.time_s, people), times, self.options.fill_tolerance
+            )
+            self.counts.filled += len(between) if filled is not None else 0
+            found = filled or self._estimate_between(between, before, (key.time_s, people))
+            for frame, own in zip(between, found, strict=True):
+                yield self._counted(frame, own)
+        yield self._counted(key, people)
+
+    def _counted(self, frame: Frame, people: People) -> tuple[Frame, People]:
+        self.counts.frames += 1
+        return frame, people
+
+    def _look(self, frame: Frame, watched: bool = True) -> People:
+        """Estimate one frame, with or without the detector.
+
+        Args:
+            frame: the frame.
+            watched: it is the one that `Watch` saw last.
+        """
+        options, watch = self.options, self._watch
+        looked_for = self._looked_for(frame)
+        boxes = (
+            Boxes(np.stack([self._box(t, frame.time_s) for t in looked_for]))
+            if (looked_for)
+            else Boxes.empty()
+        )
+        since = frame.index - (-(10**9) if self._last_detection is None else self._last_detection)
+        moved = watched and watch.moves_outside(boxes.xyxy)
+        entry = moved and since >= self._entry_pause
+        people = None
+        if not entry and since < options.detect_every:
+            people = self._credible(self._poses(frame, boxes))
+            if since < options.detect_pause or not self._fell(people, frame.time_s, looked_for):
+                return self._take(frame, people)
+        found = self.detect([frame.image])[0]
+        self.counts.detections += 1
+        self._last_detection = frame.index
+        both = _joined(found, boxes)
+        people = self._credible(self._poses(frame, both))
+        if entry:
+            news = len(people) > len(looked_for)
+            longer = min(2 * self._entry_pause, options.detect_every)
+            self._entry_pause = options.detect_pause if news else longer
+        people = self._take(frame, people)
+        self._learn_margins(people, found)
+        return people
+
+    def _looked_for(self, frame: Frame) -> list[Track]:
+        """Tracks that are worth a look at their predicted box."""
+        height, width = frame.image.shape[:2]
+        chosen = []
+        for track in self._tracker.tracks:
+            left, top, right, bottom = track.box_at(frame.time_s)
+            inside = right > 0 and bottom > 0 and left < width and top < height
+            # Whoever was seen in the last key frame, however long ago that is.
+            latest = not self._keys or track.time_s >= self._keys[-1][0]
+            if inside and (latest or frame.time_s - track.time_s <= self.options.lost_s):
+                chosen.append(track)
+        return chosen
+
+    def _box(self, track: Track, time_s: float) -> Array:
+        box = track.box_at(time_s)
+        known = self._known.get(track.id)
+        margins = np.full(4, self.options.margin) if known is None else known.margins
+        side = max(box[2] - box[0], box[3] - box[1], 1.0)
+        low, high = box[:2] - margins[:2] * side, box[2:] + margins[2:] * side
+        height, width = track.person.image_hw
+        # As the detector's boxes, cut at the border; never empty.
+        low = np.clip(low, 0, (width - 1, height - 1))
+        return np.concatenate((low, np.maximum(np.clip(high, 0, (width, height)), low + 1)))
+
+    def _poses(self, frame: Frame, boxes: Boxes) -> People:
+        self.counts.crops += len(boxes)
+        if not len(boxes):
+            return People.empty((frame.image.shape[0], frame.image.shape[1]))
+        return self.estimate([frame.image], [boxes])[0]
+
+    def _credible(self, people: People) -> People:
+        """Leave out poses that are nobody, and all but the best of several that say the same."""
+        options = self.options
+        seen = people.visible(options.track.threshold)
+        enough = seen[:, BODY].sum(axis=1) >= options.min_body_points
+        people = people[enough | (seen.sum(axis=1) >= options.min_points)]
+        if len(people) < 2:
+            return people
+        boxes = pose_boxes(people, options.track.threshold)
+        area = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1.0)
+        quality = people.confidence.mean(axis=1)
+        kept = oks_nms(people.keypoints, quality, area, options.nms_threshold)
+        return people[np.sort(kept)]
+
+    def _fell(self, people: People, time_s: float, looked_for: list[Track]) -> bool:
+        """Tell whether somebody who was seen is lost, or much less sure than before."""
+        sure = [t for t in looked_for if t.id in self._known and self._seen_last(t)]
+        if len(people) < len(sure):
+            return True
+        boxes = pose_boxes(people, self.options.track.threshold)
+        for track in sure:
+            overlap = iou_matrix(track.box_at(time_s)[None], boxes.astype(np.float64))[0]
+            confidence = float(people.confidence[int(overlap.argmax()), BODY].mean())
+            if confidence < self.options.confidence_drop * self._known[track.id].confidence:
+                return True
+        return False
+
+    def _seen_last(self, track: Track) -> bool:
+        return bool(self._keys) and track.time_s >= self._keys[-1][0]
+
+    def _take(self, frame: Frame, people: People) -> People:
+        """Give ids, and remember a finished key frame."""
+        people = self._tracker.update(people, frame.time_s, frame.image)
+        for i, number in enumerate([] if people.track_ids is None else people.track_ids.tolist()):
+            now = float(people.confidence[i, BODY].mean())
+            known = self._known.setdefault(number, _Known(np.full(4, self.options.margin), now))
+            known.confidence += _CONFIDENCE_SHARE * (now - known.confidence)
+        alive = {track.id for track in self._tracker.tracks}
+        self._known = {k: v for k, v in self._known.items() if k in alive}
+        self._keys = [*self._keys, (frame.time_s, people)][-3:]
+        return people
+
+    def _learn_margins(self, people: People, found: Boxes) -> None:
+        """Remember how much larger a detector's boxes are than their points."""
+        if not len(people) or not len(found):
+            return
+        inner = pose_boxes(people, self.options.track.threshold).astype(np.float64)
+        overlap = iou_matrix(people.boxes.xyxy, found.xyxy)
+        for i, number in enumerate([] if people.track_ids is None else people.track_ids.tolist()):
+            if overlap[i].max() < 0.99:
+                continue  # estimated from its own prediction
+            box = people.boxes.xyxy[i].astype(np.float64)
+            side = max(*(inner[i, 2:] - inner[i, :2]), 1.0)
+            margins = np.concatenate((inner[i, :2] - box[:2], box[2:] - inner[i, 2:])) / side
+            self._known[number].margins = np.clip(margins, 0, self.options.max_margin)
+
+    def _estimate_between(
+        self, frames: list[Frame], before: tuple[float, People], after: tuple[float, People]
+    ) -> list[People]:
+        """Estimate frames between two finished ones, boxes and ids by interpolation."""
+        ids, low, high = [], [], []
+        (start, first), (end, second) = before, after
+        names = [[] if p.track_ids is None else p.track_ids.tolist() for p in (first, second)]
+        for number in dict.fromkeys(names[0] + names[1]):
+            ends = [
+                p.boxes.xyxy[own.index(number)] if number in own else None
+                for p, own in zip((first, second), names, strict=True)
+            ]
+            ids.append(number)
+            low.append(ends[0] if ends[0] is not None else ends[1])
+            high.append(ends[1] if ends[1] is not None else ends[0])
+        if not ids:
+            return [first] * len(frames)
+        boxes = []
+        for frame in frames:
+            share = (frame.time_s - start) / max(end - start, 1e-9)
+            boxes.append(Boxes((1 - share) * np.stack(low) + share * np.stack(high)))
+        found = self.estimate([frame.image for frame in frames], boxes)
+        self.counts.crops += len(ids) * len(frames)
+        return [self._credible(replace(people, track_ids=np.array(ids))) for people in found]
+
+
+def _joined(found: Boxes, predicted: Boxes) -> Boxes:
+    """All boxes that were found, and those predicted that none of them is."""
+    if not len(predicted) or not len(found):
+        return found if len(found) else predicted
+    own = iou_matrix(predicted.xyxy, found.xyxy).max(axis=1) < _SAME_BOX
+    xyxy = np.concatenate((found.xyxy, predicted.xyxy[own]))
+    return Boxes(xyxy, np.concatenate((found.scores, predicted.scores[own])))

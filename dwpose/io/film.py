@@ -1,0 +1,192 @@
+"""Films out: frames with their times, the sound of the source, and never half a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from .frames import import_av
+from .images import ImageArray
+
+# Encoders by ending, the first that this PyAV has.
+_ENCODERS: Final = {
+    ".mp4": ("libx264", "libopenh264", "mpeg4"),
+    ".m4v": ("libx264", "libopenh264", "mpeg4"),
+    ".mov": ("libx264", "libopenh264", "mpeg4"),
+    ".mkv": ("libx264", "libopenh264", "mpeg4"),
+    ".webm": ("libvpx-vp9", "libvpx"),
+}
+ENDINGS: Final = tuple(_ENCODERS)
+# Sound is written this far ahead of the pictures, so that players need no long memory.
+_SOUND_AHEAD_S: Final = 1.0
+# ITU-T H.273: BT.709 primaries, transfer and matrix.
+_BT709: Final = 1
+
+
+class FilmWriter:
+    """Writes a film next to its place and moves it there when it is whole.
+
+    Use it as a context manager; an exception inside leaves nothing behind.
+
+    Args:
+        path: .mp4, .m4v, .mov, .mkv or .webm.
+        size_hw: height and width of the frames in pixels. Films of the usual pixel format have
+            even sides: an odd one gets one more row or column, a copy of the last.
+        time_base: seconds of a tick.
+        fps: frames a second, about, which players show.
+        audio: a file whose sound is taken over: copied, or encoded anew where the new container
+            cannot hold it.
+        crf: quality, 0 (lossless) to 51; 18 looks like the source.
+
+    Raises:
+        ValueError: an unknown ending.
+        RuntimeError: PyAV is missing, or has no encoder for it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        size_hw: tuple[int, int],
+        time_base: Fraction,
+        fps: float,
+        audio: Path | None = None,
+        crf: int = 18,
+    ) -> None:
+        self.path = Path(path)
+        self.size_hw = size_hw
+        ending = check_ending(self.path)
+        av = import_av()
+        names = [n for n in _ENCODERS[ending] if n in av.codecs_available]
+        if not names:
+            raise RuntimeError(
+                f"this PyAV has no encoder for {ending}; reinstall it: pip install av"
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = self.path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}{ending}")
+        self._frame = av.VideoFrame
+        self._error = av.FFmpegError
+        self._container = av.open(str(self._temporary), "w")
+        rate = Fraction(fps).limit_denominator(1001) or Fraction(25)
+        self._stream: Any = self._container.add_stream(names[0], rate=rate)
+        self._stream.width, self._stream.height = _even(size_hw[1]), _even(size_hw[0])
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.time_base = time_base
+        context = self._stream.codec_context
+        context.time_base = time_base
+        context.color_primaries = context.color_trc = context.colorspace = _BT709
+        if names[0] in ("libx264", "libvpx-vp9"):
+            self._stream.options = {"crf": str(crf)} | (
+                {"preset": "veryfast"} if names[0] == "libx264" else {"b": "0", "cpu-used": "5"}
+            )
+        self._time_base = time_base
+        self._sound = _Sound(audio, self._container) if audio is not None else None
+
+    def add(self, image: ImageArray, ticks: int) -> None:
+        """Write the next frame, uint8 [H, W, 3] RGB, at its time in ticks.
+
+        Raises:
+            ValueError: the picture has another size than the film.
+        """
+        height, width = self.size_hw
+        if image.shape != (height, width, 3):
+            raise ValueError(
+                f"frames of a film must have one size, {width}x{height}; got "
+                f"{image.shape[1]}x{image.shape[0]}; write a folder of pictures instead"
+            )
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = self._frame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+        frame.pts, frame.time_base = ticks, self._time_base
+        if self._sound is not None:
+            self._sound.write_until(float(ticks * self._time_base) + _SOUND_AHEAD_S)
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    def __enter__(self) -> FilmWriter:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                for packet in self._stream.encode(None):
+                    self._container.mux(packet)
+                if self._sound is not None:
+                    self._sound.write_until(float("inf"))
+            self._container.close()
+            if self._sound is not None:
+                self._sound.close()
+            if kind is None:
+                os.replace(self._temporary, self.path)
+        finally:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+
+
+class _Sound:
+    """Copies the first sound track, packet by packet."""
+
+    def __init__(self, path: Path, out: Any) -> None:
+        av = import_av()
+        self._error = av.FFmpegError
+        self._source = av.open(str(path), metadata_errors="ignore")
+        self._in = self._source.streams.audio[0]
+        self._out = out
+        self._copied = self._in.codec_context.name in out.supported_codecs or (
+            self._in.codec_context.codec.canonical_name in out.supported_codecs
+        )
+        if self._copied:
+            self._stream = out.add_stream_from_template(self._in)
+        else:
+            self._stream = out.add_stream(out.default_audio_codec, rate=self._in.rate)
+        self._packets = self._read()
+        self._waiting: Any = None
+
+    def _read(self) -> Iterator[Any]:
+        """Packets to write; a damaged rest is left out."""
+        with contextlib.suppress(self._error, OSError):
+            for packet in self._source.demux(self._in):
+                if self._copied:
+                    if packet.dts is not None:
+                        packet.stream = self._stream
+                        yield packet
+                    continue
+                for frame in packet.decode():
+                    yield from self._stream.encode(frame)
+        if not self._copied:
+            yield from self._stream.encode(None)
+
+    def write_until(self, time_s: float) -> None:
+        while True:
+            if self._waiting is None:
+                self._waiting = next(self._packets, None)
+            packet = self._waiting
+            if packet is None or float((packet.dts or 0) * packet.time_base) > time_s:
+                return
+            self._out.mux(packet)
+            self._waiting = None
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def check_ending(path: Path) -> str:
+    """Return a film's ending in small letters.
+
+    Raises:
+        ValueError: films of this kind cannot be written.
+    """
+    ending = path.suffix.lower()
+    if ending not in _ENCODERS:
+        raise ValueError(f"a film must end in {', '.join(ENDINGS)}, got {path.name!r}")
+    return ending
+
+
+def _even(number: int) -> int:
+    return number + number % 2

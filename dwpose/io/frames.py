@@ -1,0 +1,313 @@
+"""Frames in: films, folders, arrays and webcams, one at a time and each with its time.
+
+Films are read by PyAV (the extra `video`), which ComfyUI brings as well.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from .images import ImageArray, load_image
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+# What `dwpose.io.images` reads, by ending; folders hold other files too.
+PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+DEFAULT_FPS: Final = 25.0
+# For sources without a clock of their own; the usual clock of MPEG streams, which 24, 25, 30 and
+# 60 frames a second divide.
+TICK: Final = Fraction(1, 90_000)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of a film.
+
+    Attributes:
+        index: its place, from 0.
+        image: uint8 [H, W, 3] RGB, upright.
+        ticks: its time in units of the source's `time_base`; larger than the one before.
+        time_s: the same in seconds.
+    """
+
+    index: int
+    image: ImageArray
+    ticks: int
+    time_s: float
+
+
+class FrameSource:
+    """Frames that can be iterated; see `open_frames`.
+
+    Attributes:
+        name: what messages call it.
+        time_base: seconds of a tick.
+        fps: frames a second, the mean where it varies.
+        total: how many frames there should be, or None; a film's own estimate.
+        audio: a file whose sound belongs to the frames, or None.
+        damaged: frames that could not be decoded so far.
+    """
+
+    def __init__(self, name: str, fps: float, total: int | None) -> None:
+        self.name = name
+        self.fps = fps
+        self.total = total
+        self.time_base = TICK
+        self.audio: Path | None = None
+        self.damaged = 0
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """Yield the frames from number `start` on."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+
+class FilmFile(FrameSource):
+    """A file that PyAV opens.
+
+    Frame times are the file's own. Where a frame has none, or one that is not later than that of
+    the frame before, it follows by one mean frame, or by one tick. Rotation flags are obeyed. What
+    cannot be decoded is passed over and counted; a file that ends too early just ends.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it holds no film that can be read.
+        RuntimeError: PyAV is missing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"there is no film {str(self.path)!r}")
+        with self._open() as container:
+            stream = container.streams.video[0]
+            rate = stream.average_rate or stream.guessed_rate
+            fps = float(rate) if rate else DEFAULT_FPS
+            total = stream.frames or None
+            if not total and stream.duration and stream.time_base:
+                total = round(float(stream.duration * stream.time_base) * fps)
+            if not total and container.duration:
+                total = round(container.duration / 1e6 * fps)
+            super().__init__(str(path), fps, total)
+            self.time_base = stream.time_base or TICK
+            self.audio = self.path if container.streams.audio else None
+
+    def _open(self) -> Any:
+        av = import_av()
+        try:
+            container = av.open(str(self.path), metadata_errors="ignore")
+        except (av.FFmpegError, OSError) as error:
+            raise ValueError(
+                f"{str(self.path)!r} is not a film that can be read ({error})"
+            ) from None
+        if not container.streams.video:
+            container.close()
+            raise ValueError(f"{str(self.path)!r} holds no pictures")
+        return container
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """Yield the frames from number `start` on; those before are decoded, not converted."""
+        step = max(round(1 / (self.fps * self.time_base)), 1)
+        last: int | None = None
+        index = 0
+        self.damaged = 0
+        with self._open() as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            for frame in self._decoded(container, stream):
+                ticks = frame.pts
+                if ticks is None:
+                    ticks = 0 if last is None else last + step
+                elif last is not None and ticks <= last:
+                    ticks = last + 1
+                last = ticks
+                if index >= start:
+                    image = upright(frame)
+                    yield Frame(index, image, ticks, float(ticks * self.time_base))
+                index += 1
+
+    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
+        av = import_av()
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.FFmpegError, OSError):  # the rest of the file is not there
+                self.damaged += 1
+                packet = None
+            try:
+                # A packet without data, or none, asks the decoder for what it still holds.
+                yield from stream.decode(packet)
+            except EOFError:
+                return
+            except av.FFmpegError:
+                self.damaged += 1
+            if packet is None:
+                return
+
+
+class PictureFolder(FrameSource):
+    """The pictures of a folder in the order of the numbers in their names.
+
+    Args:
+        path: the folder.
+        fps: frames a second.
+
+    Raises:
+        FileNotFoundError: there is no picture in it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], fps: float | None = None) -> None:
+        folder = Path(path)
+        files = [p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.is_file()]
+        if not files:
+            raise FileNotFoundError(f"there is no picture in the folder {str(folder)!r}")
+        self.files = sorted(files, key=_by_number)
+        super().__init__(str(path), fps or DEFAULT_FPS, len(files))
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """Yield the frames from number `start` on; those before are not read."""
+        for index in range(start, len(self.files)):
+            file = self.files[index]
+            yield _timed(index, load_image(file, file.name), self.fps)
+
+
+class Pictures(FrameSource):
+    """Any iterable of pictures: a list, a batch [B, H, W, 3], a generator.
+
+    Args:
+        images: of anything that `images.load_image` takes.
+        fps: frames a second.
+    """
+
+    def __init__(self, images: Iterable[Any], fps: float | None = None) -> None:
+        total = len(images) if hasattr(images, "__len__") else None  # pyright: ignore[reportArgumentType]
+        self.images = images
+        super().__init__("images", fps or DEFAULT_FPS, total)
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """Yield the frames from number `start` on."""
+        for index, image in enumerate(self.images):
+            if index >= start:
+                yield _timed(index, load_image(image, f"images[{index}]"), self.fps)
+
+
+class Webcam(FrameSource):
+    """A camera of this machine, by OpenCV; endless, frames have the time of their arrival.
+
+    Args:
+        number: which camera, from 0.
+        fps: asked of the camera, which may not obey.
+
+    Raises:
+        ValueError: there is no such camera.
+    """
+
+    def __init__(self, number: int, fps: float | None = None) -> None:
+        import cv2
+
+        self.camera = cv2.VideoCapture(number)
+        if not self.camera.isOpened():
+            raise ValueError(f"there is no camera {number}, or another program uses it")
+        if fps:
+            self.camera.set(cv2.CAP_PROP_FPS, fps)
+        super().__init__(
+            f"camera {number}", self.camera.get(cv2.CAP_PROP_FPS) or fps or DEFAULT_FPS, None
+        )
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """Yield frames until the camera stops; closes it at the end."""
+        import time
+
+        import cv2
+
+        begin, index, last = time.monotonic(), 0, -1
+        try:
+            while True:
+                good, image = self.camera.read()
+                if not good:
+                    return
+                ticks = max(round((time.monotonic() - begin) / self.time_base), last + 1)
+                last = ticks
+                rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+                if index >= start:
+                    yield Frame(index, rgb, ticks, float(ticks * self.time_base))
+                index += 1
+        finally:
+            self.camera.release()
+
+
+def open_frames(source: Any, fps: float | None = None) -> FrameSource:
+    """Open whatever frames come from.
+
+    Args:
+        source: a film's path, a folder of pictures, the number of a webcam, an iterable of
+            pictures (also a batch [B, H, W, 3]), or a `FrameSource`.
+        fps: frames a second where the source does not know; 25 when None.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError, RuntimeError: it cannot be opened.
+    """
+    if isinstance(source, FrameSource):
+        return source
+    if fps is not None and not fps > 0:
+        raise ValueError(f"fps must be above 0, got {fps}")
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        return PictureFolder(path, fps) if path.is_dir() else FilmFile(path)
+    if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
+        return Webcam(int(source), fps)
+    if hasattr(source, "__iter__"):
+        return Pictures(source, fps)
+    raise TypeError(
+        "source must be a film's path, a folder, a webcam's number or an iterable of pictures, "
+        f"got {type(source).__name__}"
+    )
+
+
+def import_av() -> Any:
+    """Return PyAV's module.
+
+    Raises:
+        RuntimeError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError:
+        raise RuntimeError("films need PyAV; install it with: pip install av") from None
+    return av
+
+
+def upright(frame: VideoFrame) -> ImageArray:
+    """Turn a decoded frame of any pixel format into uint8 [H, W, 3] RGB as it is to be shown."""
+    image = frame.to_ndarray(format="rgb24")
+    # Degrees counterclockwise; anything else than quarter turns is not a way to hold a camera.
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _timed(index: int, image: ImageArray, fps: float) -> Frame:
+    ticks = round(index / fps / TICK)
+    return Frame(index, image, ticks, index / fps)
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Sort frame_2 before frame_10."""
+    pieces = re.split(r"(\d+)", path.name)
+    return [(int(s), "") if s.isdecimal() else (-1, s) for s in pieces]

@@ -1,0 +1,90 @@
+"""`for frame, people in pose.stream(source)`: films, folders, pictures and webcams, live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .following import Follower, FollowOptions
+from .io.frames import FrameSource, Webcam, open_frames
+from .types import Boxes, People
+
+if TYPE_CHECKING:
+    from .io.images import ImageArray
+
+
+class Pose(Protocol):
+    """What is asked of a `pipeline.DWPose`."""
+
+    detector: Any
+    estimator: Any
+
+    def __call__(self, images: Any, **options: Any) -> Any:
+        """People of some pictures."""
+        ...
+
+
+def make_follower(pose: Pose, options: FollowOptions | None = None) -> Follower:
+    """Return a `Follower` that works with these networks.
+
+    Without a detector the main person is looked for in the whole picture, as for single pictures,
+    wherever the detector would run.
+    """
+
+    def look_at_all(images: Any) -> list[Boxes]:
+        return [people.boxes for people in pose(list(images))]
+
+    return Follower(pose.detector or look_at_all, pose.estimator, options)
+
+
+def stream(
+    pose: Pose,
+    source: Any,
+    *,
+    fps: float | None = None,
+    start: int = 0,
+    options: FollowOptions | None = None,
+    **numbers: Any,
+) -> Iterator[tuple[ImageArray, People]]:
+    """Follow people through a film as it comes; memory does not grow with its length.
+
+    Args:
+        pose: the networks.
+        source: a film's path, a folder of pictures, an iterable of pictures (also a batch
+            [B, H, W, 3]) or the number of a webcam, which is stopped by leaving the loop.
+        fps: frames a second where the source does not know; 25 when None.
+        start: pass over so many frames.
+        options: how people are followed. A webcam's default is a stride of 1, so that nothing
+            waits for the next frame; for all else it is 2.
+        **numbers: fields of `FollowOptions`, instead of or on top of `options`.
+
+    Yields:
+        uint8 [H, W, 3] RGB and the people in it, who keep their `track_ids`.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError, RuntimeError: see `io.frames.open_frames`.
+    """
+    frames = open_frames(source, fps)
+    chosen = follow_options(frames, options, **numbers)
+    return _frames(make_follower(pose, chosen), frames, start)
+
+
+def follow_options(
+    frames: FrameSource, options: FollowOptions | None = None, **numbers: Any
+) -> FollowOptions:
+    """Return the options for a source: those given, or its defaults, with numbers changed."""
+    if options is None:
+        options = FollowOptions(stride=1) if isinstance(frames, Webcam) else FollowOptions()
+    try:
+        return replace(options, **numbers)
+    except TypeError:
+        known = ", ".join(vars(options))
+        raise TypeError(f"{', '.join(numbers)}: the numbers are {known}") from None
+
+
+def _frames(
+    follower: Follower, frames: FrameSource, start: int
+) -> Iterator[tuple[ImageArray, People]]:
+    for frame, people in follower.follow(frames.frames(start)):
+        yield frame.image, people
