@@ -172,10 +172,9 @@ def move(seed: int, times: Array, build: Build | None = None, act: Act | None = 
         )
 
     stride = 2 * np.pi * rng.uniform(0.7, 0.9) * act.speed * t + rng.uniform(0, 6.28)
-    turns: dict[str, Array] = {
-        "torso": _turn(2, act.heading + act.spin * t + wave(0.2, 0.4, 0.12)) @ _turn(0, wave(0.2, 0.5, 0.06)),
-        "head": _turn(2, wave(0.2, 0.5, 0.25)) @ _turn(0, wave(0.2, 0.6, 0.12)),
-    }  # fmt: skip
+    heading = act.heading + act.spin * t + wave(0.2, 0.4, 0.12)
+    turns: dict[str, Array] = {"torso": _turn(2, heading) @ _turn(0, wave(0.2, 0.5, 0.06))}
+    turns["head"] = _turn(2, wave(0.2, 0.5, 0.25)) @ _turn(0, wave(0.2, 0.6, 0.12))
     for side, sign in (("left", 1.0), ("right", -1.0)):
         raised = rng.uniform(0.3, 0.8)
         turns[f"{side}_arm"] = _turn(0, wave(0.4, 0.9, 0.35, -0.15)) @ _turn(

@@ -1,0 +1,249 @@
+"""Steady keypoints of whole clips, without lag: both directions in time, trusting scores.
+
+Each coordinate of each point becomes the curve that balances two costs (a smoothing spline, after
+Whittaker 1923 and Reinsch 1967): its distance from what the network saw, weighted by confidence,
+and its bending. Without data it bends least, which is how gaps are filled. Fast movement may
+bend more, an idea taken from the One-Euro filter (Casiez et al., 2012). For streams, where the
+future is unknown, there is `one_euro`.
+
+Shapes: T frames, K points, P people of one frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .sequences import Track, empty_runs, frame_times, join_tracks, split_tracks
+from .skeleton import FACE, FEET, LEFT_HAND, NUM_KEYPOINTS, PARTS, RIGHT_HAND, SIGMAS
+from .spline import NOTHING, Spline, medians
+from .types import DEFAULT_THRESHOLD, People
+
+Array = npt.NDArray[Any]
+
+# Points that move with a part as a whole: the wrist with the hand's root and knuckles, the nose,
+# eyes and ears with the jaw, brows and nose of the face (not the eyelids and lips, which move).
+_KNUCKLES: Final = (0, 5, 9, 13, 17)
+CARRIERS: Final[dict[str, tuple[int, ...]]] = {
+    "face": (0, 1, 2, 3, 4, *range(FACE.start, FACE.start + 36)),
+    "left_hand": (9, *(LEFT_HAND.start + k for k in _KNUCKLES)),
+    "right_hand": (10, *(RIGHT_HAND.start + k for k in _KNUCKLES)),
+}
+
+
+@dataclass(frozen=True)
+class SmoothingOptions:
+    """How strongly each part is steadied, and what is filled.
+
+    Attributes:
+        body_hz: movement above this frequency fades (half is left at it); body points and, as a
+            whole, hands and heads. People move below 5 Hz, mostly below 2 Hz.
+        feet_hz: the same for feet.
+        hand_hz: the same for fingers relative to the steadied wrist.
+        face_hz: the same for the face relative to the steadied head. Lips and lids are fast, and
+            a blink lasts 0.2 s.
+        strength: factor on all of it: frequencies are divided by it. 0 smooths nothing.
+        speed_gain: a point that moves at one body height a second gets (1 + this) times the
+            frequency. 0 treats all alike.
+        follow: let a curve bend more where it misses by more than noise explains, so that a
+            dance stays a dance; the noise is measured in the clip itself.
+        score_power: a point's weight is its confidence to this power.
+        robust: weaken points that jump away and back.
+        threshold: raw score below which a point counts as not seen.
+        max_gap_s: longest time without a point that is filled, in seconds; 0 fills nothing.
+
+    Raises:
+        ValueError: a number is negative, or a frequency is not above 0.
+    """
+
+    body_hz: float = 3.0
+    feet_hz: float = 3.0
+    hand_hz: float = 3.0
+    face_hz: float = 4.0
+    strength: float = 1.0
+    speed_gain: float = 1.5
+    follow: bool = True
+    score_power: float = 2.0
+    robust: bool = True
+    threshold: float = DEFAULT_THRESHOLD
+    max_gap_s: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("body_hz", "feet_hz", "hand_hz", "face_hz"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("strength", "speed_gain", "score_power", "max_gap_s"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """A steadied sequence.
+
+    Attributes:
+        people: one `People` a frame. A filled point has the lower score of the points before
+            and after the gap, so that it is drawn as they are.
+        filled: bool [P, 133] a frame: this point was not seen but filled. People who were
+            missing in a frame and filled stand after the others.
+    """
+
+    people: list[People]
+    filled: list[npt.NDArray[np.bool_]] = field(repr=False)
+
+
+def smooth_sequence(
+    frames: Sequence[People],
+    times: Sequence[float] | Array | None = None,
+    *,
+    fps: float = 25.0,
+    cuts: Iterable[int] = (),
+    options: SmoothingOptions | None = None,
+) -> Smoothed:
+    """Steady everybody of a clip and fill short gaps.
+
+    Args:
+        frames: the sequence, tracked; one person alone needs no id.
+        times: seconds of each frame; made from `fps` when None.
+        fps: frames per second.
+        cuts: numbers of frames that begin a new shot; nothing is smoothed or filled across.
+        options: how strongly.
+
+    Returns:
+        as many frames. Points that were not seen and not filled stay as they were.
+
+    Raises:
+        ValueError: ids are missing or double, or times do not rise.
+    """
+    options = options or SmoothingOptions()
+    stamps = frame_times(len(frames), times, fps)
+    tracks = split_tracks(frames, cuts)
+    filled = [_smooth_track(track, stamps[track.frames], options) for track in tracks]
+    people, (marks,) = join_tracks(frames, tracks, filled)
+    return Smoothed(people, marks)
+
+
+def _smooth_track(track: Track, times: Array, options: SmoothingOptions) -> npt.NDArray[np.bool_]:
+    """Steady one person in place; returns bool [T, 133], what was filled."""
+    points = track.keypoints
+    finite = np.isfinite(points).all(axis=-1)
+    known = track.present[:, None] & finite & (track.scores >= options.threshold)
+    gaps = _gap_seconds(known, times)
+    wanted = ~known & (gaps <= options.max_gap_s)
+    usable = known | wanted
+    smooth = _solve_parts(
+        np.where(finite[..., None], points, 0.0), track, known, usable, times, options
+    )
+    filled = wanted & (_gap_seconds(_rows(track.present), times) <= options.max_gap_s)
+    moved = (known & (options.strength > 0)) | filled
+    track.keypoints = np.where(moved[..., None], smooth, points)
+    track.scores = np.where(filled, _scores_around(track.scores, known), track.scores)
+    missing = ~track.present & filled.any(axis=1)
+    if missing.any():
+        have = np.flatnonzero(track.present)
+        rows = np.flatnonzero(missing)
+        for column in range(5):
+            track.boxes[rows, column] = np.interp(
+                times[rows], times[have], track.boxes[have, column]
+            )
+        track.present = track.present | missing
+    return filled
+
+
+def _rows(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    return np.repeat(present[:, None], NUM_KEYPOINTS, axis=1)
+
+
+def _gap_seconds(known: npt.NDArray[np.bool_], times: Array) -> Array:
+    """Seconds that each unknown entry's gap lasts, float [T, K]; 0 where known."""
+    count = len(known)
+    if count < 2:
+        return np.where(known, 0.0, np.inf)
+    runs = empty_runs(known)
+    row = np.arange(count)[:, None]
+    before: Array = np.maximum.accumulate(np.where(known, row, 0), axis=0)
+    after = np.minimum(before + runs + 1, count - 1)
+    # A gap of n frames hides n frames' time.
+    spans = (times[after] - times[before]) * runs / (runs + 1)
+    return np.where(known, 0.0, np.where(runs > count, np.inf, spans))
+
+
+def _scores_around(scores: Array, known: npt.NDArray[np.bool_]) -> Array:
+    """The lower of the last and next known score, float [T, K]."""
+    row = np.arange(len(scores))[:, None]
+    before = np.maximum.accumulate(np.where(known, row, 0), axis=0)
+    after = np.where(known, row, len(scores) - 1)[::-1]
+    after = np.minimum.accumulate(after, axis=0)[::-1]
+    columns = np.arange(scores.shape[1])[None]
+    return np.minimum(scores[before, columns], scores[after, columns])
+
+
+def _solve_parts(
+    points: Array,
+    track: Track,
+    known: npt.NDArray[np.bool_],
+    usable: npt.NDArray[np.bool_],
+    times: Array,
+    options: SmoothingOptions,
+) -> Array:
+    """Body and carriers first; then fingers and faces relative to what carries them."""
+    if len(points) < 3:
+        return points
+    size = _body_size(points, known)
+    strength = max(options.strength, 1e-3)
+    # A point's weight tells it from other times of the same point, so its usual score is 1.
+    trust = np.clip(track.scores, 1e-3, 1.0)
+    usual = np.maximum(medians(trust, known), 1e-3)
+    weights = np.where(known, (trust / usual) ** options.score_power, NOTHING)
+    hz = np.full(NUM_KEYPOINTS, options.body_hz / strength)
+    hz[FEET] = options.feet_hz / strength
+    how: dict[str, Any] = {
+        "speed_gain": options.speed_gain,
+        "follow": options.follow,
+        "robust": options.robust,
+    }
+    spline = Spline(times, usable, size, **how)
+    smooth = spline.fit(points, weights, hz)
+    speed = spline.speed(smooth)
+    for name, carriers in CARRIERS.items():
+        part, members = PARTS[name], list(carriers)
+        # Each carrier counts by how exactly it can be seen.
+        share = 1.0 / np.square(SIGMAS[members].astype(np.float64))
+        seen = usable[:, members] * share
+        total = seen.sum(axis=1)
+        if not (total > 0).any():
+            continue
+        own = options.face_hz if name == "face" else options.hand_hz
+        anchor = _steady_mean(smooth[:, members], seen)
+        local = points[:, part] - anchor[:, None]
+        inner = Spline(times, usable[:, part], size, **how)
+        fitted = inner.fit(
+            local, weights[:, part], np.full(local.shape[1], own / strength), speed[:, part]
+        )
+        smooth[:, part] = fitted + anchor[:, None]
+    return smooth
+
+
+def _steady_mean(points: Array, shares: Array) -> Array:
+    """Weighted mean [T, 2] of points [T, M, 2] that does not jump when one comes or goes.
+
+    Each point's usual offset from the mean stands in where it is missing.
+    """
+    total = shares.sum(axis=1)
+    mean = (points * shares[..., None]).sum(axis=1) / np.maximum(total, 1e-12)[:, None]
+    complete = total >= total.max() * 0.999
+    offset = np.median((points - mean[:, None])[complete], axis=0)
+    return ((points - offset) * shares[..., None]).sum(axis=1) / np.maximum(total, 1e-12)[:, None]
+
+
+def _body_size(points: Array, known: npt.NDArray[np.bool_]) -> float:
+    """A clip's usual size of the person in pixels: the longer side of what is seen."""
+    low = np.where(known[..., None], points, np.inf).min(axis=1)
+    high = np.where(known[..., None], points, -np.inf).max(axis=1)
+    rows = known.sum(axis=1) > 1
+    return max(float(np.median((high - low)[rows].max(axis=1))), 1.0) if rows.any() else 1.0
