@@ -28,8 +28,12 @@ const STYLE = `
 .dwpose-preview .info { flex: 1 1 auto; min-width: 0; overflow: hidden; white-space: nowrap;
   text-overflow: ellipsis; font-variant-numeric: tabular-nums; }
 .dwpose-preview .frames[hidden] { display: none; }
-.dwpose-preview input { flex: 1 1 auto; min-width: 40px; margin: 0;
-  accent-color: var(--p-primary-color, #4a9eff); }
+.dwpose-preview input { flex: 1 1 auto; min-width: 40px; height: 4px; margin: 4px 0;
+  appearance: none; border-radius: 2px; background: var(--border-color, #888); cursor: pointer; }
+.dwpose-preview input::-webkit-slider-thumb { appearance: none; width: 13px; height: 13px;
+  border-radius: 50%; background: var(--p-primary-color, #4a9eff); }
+.dwpose-preview input::-moz-range-thumb { width: 13px; height: 13px; border: 0;
+  border-radius: 50%; background: var(--p-primary-color, #4a9eff); }
 .dwpose-preview .count { flex: none; font-variant-numeric: tabular-nums; }
 `
 

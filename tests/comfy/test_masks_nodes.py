@@ -98,7 +98,7 @@ def test_one_person_or_everybody(node, poses):
     both, *_, boxes, square = cut(node, pose, person=-1)
     assert (both[0, 60, 40], both[0, 60, 150]) == (1, 1)
     assert len(boxes[0]) == 2
-    left, top, right, bottom = square[0][0]
+    left, _, right, _ = square[0][0]
     assert left <= boxes[0][0][0]
     assert right >= boxes[0][1][2]
     assert not cut(node, pose, person=7)[0].any()
@@ -143,7 +143,7 @@ def test_faults_are_told(node, poses):
     for name in ("part", "shape", "missing"):
         with pytest.raises(ValueError, match=f"{name} must be one of"):
             cut(node, pose, **{name: "x"})
-    with pytest.raises(ValueError, match="1 frames|2 frames"):
+    with pytest.raises(ValueError, match="2 frames"):
         cut(node, poses([(60, 60)], []), image=torch.zeros(3, *HW, 3))
 
 

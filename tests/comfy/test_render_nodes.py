@@ -98,7 +98,7 @@ def test_colours(render):
 def test_pictures_behind_are_shared_matched_and_resized(render, poses):
     image = torch.rand(1, 48, 32, 4)
     before = image.clone()
-    maps, masks = draw(render, poses(1, 1), image=image)
+    maps, _ = draw(render, poses(1, 1), image=image)
     assert maps.shape == (2, 48, 32, 3)
     assert torch.equal(image, before)
     white = draw(render, poses(0, 0, 0), image=torch.ones(1, 8, 8, 1))[0]
