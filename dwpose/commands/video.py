@@ -1,0 +1,224 @@
+"""`dwpose video`: films and folders of frames in, pose films and keypoints out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .image import STYLES, drawing_options, parse_count, parse_parts, parse_size, parse_thresholds
+
+if TYPE_CHECKING:
+    from ..pipeline import DWPose
+
+# Without a terminal a line of progress is printed this often.
+_LINE_EVERY_S = 15.0
+
+_EPILOG = """\
+examples:
+  dwpose video dance.mp4 -o dance_pose.mp4 --json dance.json
+      a pose film with the sound and the frame times of the source, and all keypoints with ids
+  dwpose video dance.mp4 -o dance_overlay.mp4 --overlay
+  dwpose video frames/ -o pose_frames/
+      a folder of pictures to a folder of pose maps; --fps 24 and -o film.mp4 make a film of it
+  dwpose video dance.mp4 -o pose.mp4 --stride 1 --detect-every 1
+      each frame by itself, many times slower
+
+Killed and started again with the same call, it goes on after the last finished frame, which is
+kept in OUT.poses.jsonl until all is done.
+
+exit codes: 0 done, 1 the work failed, 2 wrong call or no film
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the dispatcher's parser."""
+    parser = subparsers.add_parser(
+        "video",
+        help="draw pose films",
+        description="Follow the people of a film or a folder of frames and draw their poses.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("source", metavar="IN", help="a film that FFmpeg reads, or a folder of pictures")
+    add("-o", "--output", metavar="OUT", help="film (.mp4 .mkv .mov .webm), or folder of pictures")
+    add("--json", metavar="POSES.json", help="POSE_KEYPOINT of all frames, with ids and times")
+    add("--restart", action="store_true", help="begin anew instead of going on after a kill")
+    add("--keep-journal", action="store_true", help="leave OUT.poses.jsonl there at the end")
+
+    group = parser.add_argument_group("what to draw")
+    add = group.add_argument
+    add("--overlay", action="store_true", help="over the source's frames instead of on black")
+    add("--style", choices=STYLES, default="dwpose", help="whose drawing (default: dwpose)")
+    add(
+        "--size",
+        type=parse_size,
+        metavar="N|WxH",
+        help="size of the map: its longer side, or width x height (default: the film's)",
+    )
+    add("--parts", type=parse_parts, metavar="LIST", help="only these of body,hands,face,feet")
+    add(
+        "--threshold",
+        type=parse_thresholds,
+        default={},
+        metavar="T|PART=T,..",
+        help="least score of a drawn point, for all parts or for each (default: the style's)",
+    )
+    add("--no-audio", action="store_true", help="leave the sound out")
+    add("--crf", type=int, default=18, metavar="N", help="quality, 0 best to 51 worst (18)")
+    add("--fps", type=float, metavar="N", help="frames a second of a folder (25)")
+
+    group = parser.add_argument_group("following people")
+    add = group.add_argument
+    add("--stride", type=parse_count, metavar="N", help="estimate every Nth frame at least (2)")
+    add(
+        "--detect-every",
+        type=parse_count,
+        metavar="N",
+        help="most frames without a look at the whole picture (60)",
+    )
+
+    group = parser.add_argument_group("models")
+    add = group.add_argument
+    add("--model", metavar="ID|FILE", default="auto", help="pose network (see: dwpose models list)")
+    add("--detector", metavar="ID|FILE|none", default="auto", help="person detector")
+    add("--models-folder", metavar="DIR", help="where model files are kept")
+    add("--runtime", choices=("auto", "torch", "onnxruntime"), default="auto")
+    add("--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:1, mps ... (auto)")
+    add("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do the film that the arguments name and return the exit code."""
+    from ..following import FollowOptions
+    from ..io.film import ENDINGS, check_ending
+    from ..io.frames import open_frames
+    from ..types import DEFAULT_THRESHOLD
+    from ..video import FilmOptions, run_film
+
+    numbers = {"stride": args.stride, "detect_every": args.detect_every}
+    try:
+        if args.output is None and args.json is None:
+            raise ValueError(
+                "there is nothing to write; give -o OUT.mp4, --json POSES.json or both"
+            )
+        output = None if args.output is None else Path(args.output)
+        if output is not None and output.suffix and not output.is_dir():
+            check_ending(output)
+        source = Path(args.source)
+        for path in (output, args.json and Path(args.json)):
+            if path and path.exists() and path.resolve() == source.resolve():
+                raise ValueError(f"the result would overwrite {source}, which is to be read")
+        if not source.exists():
+            raise FileNotFoundError(f"there is no film or folder {args.source!r}")
+        frames = open_frames(source, args.fps)
+        follow = FollowOptions(**{k: v for k, v in numbers.items() if v is not None})
+        film = FilmOptions(
+            overlay=args.overlay,
+            style=args.style,
+            size=args.size,
+            draw=drawing_options(args.parts, args.threshold),
+            audio=not args.no_audio,
+            crf=args.crf,
+            threshold=args.threshold.get("body", DEFAULT_THRESHOLD),
+        )
+        model = _open_model(args)
+    except (ValueError, FileNotFoundError) as error:
+        _say(str(error))
+        return 2
+    except (RuntimeError, OSError) as error:
+        _say(str(error))
+        return 1
+    bar = _Bar()
+    try:
+        report = run_film(
+            model,
+            frames,
+            output,
+            args.json,
+            follow=follow,
+            film=film,
+            fresh=args.restart,
+            keep_journal=args.keep_journal,
+            about={"models": [args.model, args.detector, args.models_folder]},
+            progress=bar,
+        )
+    except (ValueError, RuntimeError, OSError) as error:
+        bar.close()
+        _say(str(error))
+        return 1
+    finally:
+        bar.close()
+    done = [str(p) for p in (args.output, args.json) if p]
+    work = report.counts
+    _say(
+        f"{report.frames} frames with {report.people} people in {' and '.join(done)}; "
+        f"{work.crops} poses estimated, {work.filled} frames filled in, "
+        f"{work.detections} looks at whole pictures, {work.cuts} cuts"
+        + (f"; {report.resumed} frames were done before" if report.resumed else "")
+        + (f"; {report.damaged} damaged pieces of the source left out" if report.damaged else "")
+    )
+    if output is not None and output.suffix.lower() in ENDINGS and not args.no_audio:
+        _say("with sound" if frames.audio else "the source has no sound")
+    return 0
+
+
+class _Bar:
+    """Progress with frames a second and the time left: a bar on a terminal, lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._phase = ""
+        self._begin = (0.0, 0)
+        self._last = 0.0
+
+    def __call__(self, phase: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if phase != self._phase:
+            self.close()
+            self._phase, self._begin, self._last = phase, (now, done), now
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, initial=done, unit="frame", desc=phase, file=sys.stderr, disable=None
+            )
+        if self._bar is not None and not self._bar.disable:
+            self._bar.total = None if total is None else max(total, done)
+            self._bar.update(done - self._bar.n)
+        elif now - self._last >= _LINE_EVERY_S:
+            self._last = now
+            rate = (done - self._begin[1]) / max(now - self._begin[0], 1e-9)
+            left = "" if not total or not rate else f", {max(total - done, 0) / rate:.0f} s left"
+            _say(f"{phase}: {done}{f' of {total}' if total else ''} frames, {rate:.1f} fps{left}")
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _open_model(args: argparse.Namespace) -> DWPose:
+    """Open the networks and tell the user on what they run."""
+    from ..pipeline import DWPose
+
+    model = DWPose.from_pretrained(
+        args.model,
+        args.detector,
+        runtime=args.runtime,
+        device=args.device,
+        precision=args.precision,
+        folder=args.models_folder,
+    )
+    running = [f"{role} with {info}" for role, info in model.info.items()]
+    _say("; ".join(running if "detector" in model.info else [*running, "no detector"]))
+    if model.notice:
+        _say(model.notice)
+    return model
+
+
+def _say(text: str) -> None:
+    print(f"dwpose video: {text}", file=sys.stderr)
