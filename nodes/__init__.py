@@ -23,6 +23,7 @@ NODES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("keypoints", ("SaveKeypoints", "LoadKeypoints")),
     ("preview", ("PreviewKeypoints",)),
     ("doctor", ("Doctor",)),
+    ("examples", ("ExamplePictures",)),
 )
 
 
