@@ -201,7 +201,7 @@ class SelectPeople(io.ComfyNode):
                 most=max_people,
                 min_confidence=min_confidence,
                 boxes=None if areas is None else areas[index],
-                mask=None if masks is None else masks[index].any(axis=0),
+                mask=None if masks is None else masks[index].max(axis=0),
                 min_inside=min_inside,
                 threshold=threshold,
             )

@@ -116,10 +116,7 @@ class DrawPoseMap(io.ComfyNode):
         image: torch.Tensor | None = None,
     ) -> Any:
         """Draw frame by frame."""
-        import numpy as np
         import torch
-
-        from ..dwpose.render import draw_pose_mask
 
         drawing = shared.draw_options(
             style,
@@ -151,9 +148,9 @@ class DrawPoseMap(io.ComfyNode):
             people = poses[index % len(poses)]
             if frames is not None and (behind is None or len(frames) > 1):
                 behind = _resized(frames[index % len(frames)], size_hw)
-            maps.put(index, _draw(people, size_hw, behind, colour, opacity, drawing))
-            mask = draw_pose_mask(people, size_hw, **drawing)
-            torch.div(torch.from_numpy(np.ascontiguousarray(mask)), 255.0, out=masks[index])
+            picture, mask = _draw(people, size_hw, behind, colour, opacity, drawing)
+            maps.put(index, picture)
+            torch.div(torch.from_numpy(mask), 255.0, out=masks[index])
             progress(index + 1)
         return io.NodeOutput(maps.finish(), hand_on(masks))
 
@@ -176,16 +173,24 @@ def _draw(
     colour: tuple[int, int, int],
     opacity: float,
     drawing: dict[str, Any],
-) -> npt.NDArray[np.uint8]:
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Return the picture [H, W, 3] and the mask [H, W]."""
     import numpy as np
 
-    from ..dwpose.render import draw_pose_map, overlay
+    from ..dwpose.render import draw_pose_map, draw_pose_rgba, find_style, overlay
 
+    rgba = draw_pose_rgba(people, size_hw, **drawing)
+    mask = np.ascontiguousarray(rgba[..., 3])
     if behind is None and opacity < 1:
         behind = np.full((*size_hw, 3), colour, np.uint8)
     if behind is not None:
-        return overlay(behind, people, opacity, **drawing)
-    return draw_pose_map(people, size_hw, background=colour if any(colour) else None, **drawing)
+        return overlay(behind, people, opacity, **drawing), mask
+    # Hard-edged on black: what was drawn for the mask is the picture already.
+    hard = find_style(drawing["style"]).canvas_short_side is None
+    if hard and not drawing["confidence_alpha"] and not any(colour):
+        return np.ascontiguousarray(rgba[..., :3]), mask
+    picture = draw_pose_map(people, size_hw, background=colour if any(colour) else None, **drawing)
+    return picture, mask
 
 
 def _resized(picture: npt.NDArray[np.uint8], size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -151,6 +152,14 @@ def test_blur_softens_the_edge_and_keeps_the_middle():
     assert len(np.unique(mask)) > 50
     assert mask[150, 150] == 255
     assert not parts.draw_regions([], HW, blur=3).any()
+
+
+@pytest.mark.parametrize("sigma", [0.4, 3, 11.3])
+@pytest.mark.parametrize("part", ["left hand", "body"])
+def test_blur_is_that_of_the_whole_picture(part, sigma):
+    hard = parts.draw_regions([only(part)], HW)
+    soft = parts.draw_regions([only(part)], HW, blur=sigma)
+    np.testing.assert_array_equal(soft, cv2.GaussianBlur(hard, (0, 0), sigma))
 
 
 def test_regions_follow_the_size_of_the_picture():

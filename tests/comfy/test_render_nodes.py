@@ -58,6 +58,17 @@ def test_every_frame_is_drawn_as_the_library_draws(render, poses, pack, crowd):
     assert bool((maps[0].amax(dim=2)[masks[0] == 0] == 0).all())
 
 
+@pytest.mark.parametrize("fade", [False, True])
+def test_every_style_is_drawn_as_the_library_draws(render, poses, pack, crowd, fade):
+    library, names = pack("dwpose.render"), pack("nodes.options").STYLE_NAMES
+    for style in names:
+        maps, masks = draw(render, poses(2), style, fade_uncertain=fade)
+        expected = library.draw_pose_map(crowd(2), style=style, confidence_alpha=fade)
+        np.testing.assert_array_equal(np.rint(maps[0].numpy() * 255), expected, err_msg=style)
+        expected = library.draw_pose_mask(crowd(2), style=style, confidence_alpha=fade)
+        np.testing.assert_array_equal(np.rint(masks[0].numpy() * 255), expected, err_msg=style)
+
+
 def test_size_style_and_parts(render, poses, pack, crowd):
     maps, masks = draw(
         render, poses(1), "xinsir", "width x height", 1, 320, 200, hands=False, face=False
