@@ -131,7 +131,7 @@ def smooth_sequence(
 def _smooth_track(track: Track, times: Array, options: SmoothingOptions) -> npt.NDArray[np.bool_]:
     """Steady one person in place; returns bool [T, 133], what was filled."""
     points = track.keypoints
-    finite = np.isfinite(points).all(axis=-1)
+    finite = np.asarray(np.isfinite(points).all(axis=-1))
     known = track.present[:, None] & finite & (track.scores >= options.threshold)
     gaps = _gap_seconds(known, times)
     wanted = ~known & (gaps <= options.max_gap_s)

@@ -51,7 +51,8 @@ def _noise(points: Array, known: npt.NDArray[np.bool_]) -> Array:
     if len(points) <= _ORDER:
         return np.zeros(points.shape[1])
     change = np.linalg.norm(np.diff(points, _ORDER, axis=0), axis=-1)
-    whole = np.lib.stride_tricks.sliding_window_view(known, _ORDER + 1, axis=0).all(axis=-1)
+    windows = np.lib.stride_tricks.sliding_window_view(known, _ORDER + 1, axis=0)
+    whole = np.asarray(windows.all(axis=-1))
     return medians(change, whole) * _MEDIAN_TO_SIGMA / math.sqrt(math.comb(2 * _ORDER, _ORDER))
 
 
@@ -80,7 +81,8 @@ def _too_stiff(rest: Array, weights: Array, noise: Array) -> Array:
     kernel = _WINDOW / _WINDOW.sum()
     # One point that jumps is no movement.
     size = np.linalg.norm(rest, axis=-1, keepdims=True)
-    limit = _HUBER * noise[:, None]
+    usual = medians(size[..., 0], np.greater(weights, 0)) * _MEDIAN_TO_SIGMA
+    limit = _HUBER * np.maximum(usual, noise)[:, None]
     rest = np.where(size > limit, rest * limit / np.maximum(size, 1e-9), rest)
 
     def blur(values: Array) -> Array:
