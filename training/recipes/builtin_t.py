@@ -11,6 +11,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from dwpose.training.calibrate import scale_scores, score_gain
+from dwpose.training.checkpoint import save_network
 from dwpose.training.pool import CropPool
 from dwpose.training.supervised import SupervisedConfig, SupervisedTrainer
 
@@ -23,7 +25,8 @@ class Settings:
 
     Attributes:
         pool: folder of rendered crops (`dwpose synth render`).
-        held_out: folder of rendered crops that are never learned from; "" for none.
+        held_out: folder of rendered crops that are never learned from; measured on, and used to
+            put the scores on the usual scale at the end.
         size: RTMPose size letter.
         iterations: length of the schedule.
         batch: crops a step.
@@ -35,7 +38,7 @@ class Settings:
     """
 
     pool: str = "runs/pool"
-    held_out: str = ""
+    held_out: str = "runs/held_out"
     size: str = "t"
     iterations: int = 6000
     batch: int = 32
@@ -58,9 +61,16 @@ def run(settings: Settings, folder: Path) -> None:
         precision=settings.precision,
     )
     trainer = SupervisedTrainer(config, folder)
-    trainer.run(
-        CropPool(Path(settings.pool)),
-        CropPool(Path(settings.held_out)) if settings.held_out else None,
-        minutes=settings.minutes,
+    held_out = CropPool(Path(settings.held_out))
+    trainer.run(CropPool(Path(settings.pool)), held_out, minutes=settings.minutes)
+    if trainer.iteration < settings.iterations:
+        log.info("stopped at iteration %d; run again to continue", trainer.iteration)
+        return
+    network = trainer.average.module.cpu().eval()
+    gain = score_gain(network, held_out)
+    scale_scores(network, gain)
+    note = (
+        f"trained on {trainer.iteration * settings.batch} rendered crops; scores times {gain:.3f}"
     )
-    log.info("trained %d iterations; weights in %s", trainer.iteration, folder)
+    save_network(folder / "builtin-t.safetensors", network, half=True, note=note)
+    log.info("%s: %s", folder / "builtin-t.safetensors", note)
