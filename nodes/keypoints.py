@@ -391,6 +391,6 @@ def _read_results(document: Any, canvas_hw: tuple[int, int] | None) -> list[Peop
         raise ValueError(
             "COCO results do not say how large the pictures are; set canvas_width and canvas_height"
         )
-    ids = dict.fromkeys(e.get("image_id") for e in document if isinstance(e, dict))
-    found = coco.read_results(document, dict.fromkeys(ids, canvas_hw))
+    sizes: Any = {e.get("image_id"): canvas_hw for e in document if isinstance(e, dict)}
+    found = coco.read_results(document, sizes)
     return [found[image_id] for image_id in sorted(found)]

@@ -248,8 +248,10 @@ function attach(node) {
 
 /** Show again what ran before, after a workflow was opened or a tab was changed. */
 function restore(node) {
-  const outputs = app.nodeOutputs ?? {}
-  const file = outputs[String(node.id)]?.[UI_KEY]?.[0]
+  const { graph } = node
+  const inside = graph?.rootGraph && graph !== graph.rootGraph // of a subgraph
+  const key = inside ? `${graph.id}:${node.id}` : String(node.id)
+  const file = app.nodeOutputs?.[key]?.[UI_KEY]?.[0]
   if (file) previews.get(node)?.load(file)
 }
 
