@@ -11,7 +11,8 @@ The rules, in their order, all numbers in `FollowOptions`:
 4. The detector runs too where nobody was looked for yet, every `detect_every` frames, when
    something moves outside everybody's boxes, and when a pose is lost or its confidence falls
    below `confidence_drop` of what it was. The last two wait `detect_pause` frames after a detector
-   run; motion that turned out to be nobody doubles its own wait, up to `detect_every`.
+   run; motion that turned out to be nobody, and people who stay lost, double their own wait, up
+   to `detect_every`.
 5. Poses that say the same are one person (OKS above `nms_threshold`): a box may have slipped to
    somebody in front. Poses with too few confident points are nobody.
 6. `tracking` gives ids.
@@ -150,7 +151,7 @@ class Follower:
         self._watch = Watch(self.options.watch)
         self._known: dict[int, _Known] = {}
         self._last_detection: int | None = None
-        self._entry_pause = self.options.detect_pause
+        self._entry_pause = self._search_pause = self.options.detect_pause
         # The last two key frames, for filling in.
         self._keys: list[tuple[float, People]] = []
 
@@ -221,8 +222,8 @@ class Follower:
         since = frame.index - (-(10**9) if self._last_detection is None else self._last_detection)
         moved = watched and watch.moves_outside(boxes.xyxy)
         entry = moved and since >= self._entry_pause
-        people = None
-        if not entry and since < options.detect_every:
+        search = self._is_somebody_lost(frame) and since >= self._search_pause
+        if not entry and not search and since < options.detect_every:
             people = self._credible(self._poses(frame, boxes))
             if since < options.detect_pause or not self._fell(people, frame.time_s, looked_for):
                 return self._take(frame, people)
@@ -237,18 +238,35 @@ class Follower:
             self._entry_pause = options.detect_pause if news else longer
         people = self._take(frame, people)
         self._learn_margins(people, found)
+        if search:
+            longer = min(2 * self._search_pause, options.detect_every)
+            lost = self._is_somebody_lost(frame)
+            self._search_pause = longer if lost else options.detect_pause
         return people
+
+    def _is_somebody_lost(self, frame: Frame) -> bool:
+        """Tell whether somebody who ought to be in the picture was not seen of late."""
+        return any(
+            not self._seen_last(track)
+            and frame.time_s - track.time_s <= self.options.track.keep_s
+            and self._is_inside(track, frame)
+            for track in self._tracker.tracks
+        )
+
+    def _is_inside(self, track: Track, frame: Frame) -> bool:
+        height, width = frame.image.shape[:2]
+        left, top, right, bottom = track.box_at(frame.time_s)
+        return bool(right > 0 and bottom > 0 and left < width and top < height)
 
     def _looked_for(self, frame: Frame) -> list[Track]:
         """Tracks that are worth a look at their predicted box."""
-        height, width = frame.image.shape[:2]
         chosen = []
         for track in self._tracker.tracks:
-            left, top, right, bottom = track.box_at(frame.time_s)
-            inside = right > 0 and bottom > 0 and left < width and top < height
             # Whoever was seen in the last key frame, however long ago that is.
-            latest = not self._keys or track.time_s >= self._keys[-1][0]
-            if inside and (latest or frame.time_s - track.time_s <= self.options.lost_s):
+            latest = not self._keys or self._seen_last(track)
+            if self._is_inside(track, frame) and (
+                latest or frame.time_s - track.time_s <= self.options.lost_s
+            ):
                 chosen.append(track)
         return chosen
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .people import pose_boxes, similarity
+from .skeleton import BODY, SIGMAS
 from .types import DEFAULT_THRESHOLD, Boxes, People
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -32,6 +33,8 @@ _COAST_S: Final = 0.4
 # A hidden point's score falls to 37 % in this many seconds.
 _FADE_S: Final = 0.5
 _FEWEST_SHARED: Final = 3
+# Spread of OKS (in its sigmas) between a prediction and what is seen a frame later.
+_SHARP: Final = 1.5
 # Weight of what somebody looks like against where they are, for tracks that were out of sight.
 _LOOKS_SHARE: Final = 0.5
 _LOOKS_NEW_SHARE: Final = 0.1
@@ -44,7 +47,7 @@ class TrackOptions:
     """How people are recognised from frame to frame.
 
     Attributes:
-        min_similarity: least `people.similarity` (0..1) to the predicted pose to be the same
+        min_similarity: least likeness (0..1) to the predicted pose, see `_likeness`, to be the same
             person.
         keep_s: seconds that somebody unseen is waited for where they would have moved to.
         reentry_s: seconds that somebody who is gone for longer is known by their clothes; 0
@@ -125,6 +128,7 @@ class Tracker:
         self.options = options or TrackOptions()
         self.tracks: list[Track] = []
         self._next_id = 0
+        self._last_s: float | None = None
 
     def update(
         self, people: People, time_s: float, image: npt.NDArray[np.uint8] | None = None
@@ -145,6 +149,7 @@ class Tracker:
         looks = [torso_colours(image, people[i], options.threshold) for i in range(len(people))]
         ids = np.full(len(people), -1, np.int64)
         likely = self._likely(people, time_s, looks)
+        self._last_s = time_s
         for row, column in assign(likely):
             if likely[row, column] > 0:
                 ids[column] = self.tracks[row].id
@@ -157,6 +162,7 @@ class Tracker:
     def restore(self, people: People, time_s: float) -> None:
         """Take people whose ids are known already, from a journal, as seen at a time."""
         known = {t.id: t for t in self.tracks}
+        self._last_s = time_s
         for i, number in enumerate([] if people.track_ids is None else people.track_ids.tolist()):
             if number in known:
                 self._see(known[number], people[i], time_s, None)
@@ -217,18 +223,35 @@ class Tracker:
         # Where they were counts as well as where they should be: people stop.
         guesses = [_together([t.person_at(time_s) for t in self.tracks])]
         guesses += [_together([t.person for t in self.tracks])]
-        near = np.maximum(*(similarity(g, people, options.threshold) for g in guesses))
+        near = np.maximum(*(_likeness(g, people, options.threshold) for g in guesses))
         gap = np.array([time_s - t.time_s for t in self.tracks])[:, None]
         near = np.where((near >= options.min_similarity) & (gap <= options.keep_s), near, 0)
-        latest = max(t.time_s for t in self.tracks)
         alike = np.array([[_intersection(t.looks, own) for own in looks] for t in self.tracks])
-        away = np.array([t.time_s < latest for t in self.tracks])[:, None] & np.isfinite(alike)
+        # Whoever was there in the frame before needs no clothes to be known.
+        away = np.array([t.time_s != self._last_s for t in self.tracks])[:, None]
+        away = away & np.isfinite(alike)
         alike = np.nan_to_num(alike)
         mixed = (1 - _LOOKS_SHARE) * near + _LOOKS_SHARE * alike
         likely = np.where(away & (near > 0), mixed, near)
         # Anywhere else, by clothes alone, and after everybody who is near somewhere.
         again = away & (near == 0) & (alike >= options.min_looks) & (gap <= options.reentry_s)
         return np.where(again, 0.1 * alike, likely)
+
+
+def _likeness(guess: People, people: People, threshold: float) -> Array:
+    """Return float64 [N, P], the mean of `people.similarity` and a sharper likeness of limbs.
+
+    The first finds people after a jump; the second tells apart those who stand in one place.
+    """
+    near = similarity(guess, people, threshold).astype(np.float64)
+    seen = guess.visible(threshold)[:, None, BODY] & people.visible(threshold)[None, :, BODY]
+    size = pose_boxes(guess, threshold).astype(np.float64)
+    area = np.maximum((size[:, 2:] - size[:, :2]).prod(axis=1), 1.0)[:, None, None]
+    away = guess.keypoints[:, None, BODY].astype(np.float64) - people.keypoints[None, :, BODY]
+    spread = 2 * area * np.square(2 * _SHARP * SIGMAS[BODY].astype(np.float64))
+    alike = np.where(seen, np.exp(-np.square(away).sum(axis=-1) / spread), 0.0).sum(axis=-1)
+    count = seen.sum(axis=-1)
+    return np.where(count >= _FEWEST_SHARED, (near + alike / np.maximum(count, 1)) / 2, near)
 
 
 def _together(single: list[People]) -> People:

@@ -5,6 +5,7 @@ Both look at thumbnails: a fraction of a millisecond for a frame, against hundre
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -93,7 +94,7 @@ class Watch:
         distance = cv2.compareHist(counts[0], counts[1], cv2.HISTCMP_BHATTACHARYYA)
         return bool(
             distance >= self.options.cut_colours
-            and _residual(last, thumb).mean() / 255 >= self.options.cut_change
+            and _residual(last, thumb, _plain).mean() / 255 >= self.options.cut_change
         )
 
     def forget(self) -> None:
@@ -114,7 +115,7 @@ class Watch:
         last, self._reference = self._reference, now
         if last is None or last.shape != now.shape:
             return False
-        moving = (_residual(last, now) >= self.options.entry_change * 255).astype(np.uint8)
+        moving = (_residual(last, now, _beyond) >= self.options.entry_change * 255).astype(np.uint8)
         for left, top, right, bottom in np.asarray(boxes, np.float64) * self._zoom:
             extra = self.options.border * max(right - left, bottom - top) + 1
             rows = slice(max(int(top - extra), 0), max(int(np.ceil(bottom + extra)), 0))
@@ -128,12 +129,12 @@ class Watch:
         return bool(largest >= self.options.entry_area * moving.size)
 
 
-def _residual(last: Array, now: Array) -> Array:
-    """Largest difference of the channels where two thumbnails overlap, uint8 [h, w]."""
+def _residual(last: Array, now: Array, difference: Callable[[Array, Array], Array]) -> Array:
+    """Difference of two thumbnails, the camera's shift taken away, uint8 [h, w]."""
     grey = [cv2.cvtColor(t, cv2.COLOR_RGB2GRAY).astype(np.float32) for t in (last, now)]
     height, width = grey[0].shape
-    plain = cv2.absdiff(last, now).max(axis=2)
-    if min(height, width) < 8:
+    plain = difference(last, now)
+    if min(height, width) < 8 or not plain.any():
         return plain
     window = cv2.createHanningWindow((width, height), cv2.CV_32F)
     (x, y), response = cv2.phaseCorrelate(grey[0], grey[1], window)
@@ -144,5 +145,21 @@ def _residual(last: Array, now: Array) -> Array:
     inside = np.zeros((height, width), bool)
     edge_x, edge_y = int(np.ceil(abs(x))) + 1, int(np.ceil(abs(y))) + 1
     inside[edge_y : height - edge_y, edge_x : width - edge_x] = True
-    shifted = np.where(inside, cv2.absdiff(moved, now).max(axis=2), 0).astype(np.uint8)
+    shifted = np.where(inside, difference(moved, now), 0).astype(np.uint8)
     return shifted if shifted.mean() < plain.mean() else plain
+
+
+def _plain(last: Array, now: Array) -> Array:
+    """Difference of the channel that changed most."""
+    return np.asarray(cv2.absdiff(last, now), np.uint8).max(axis=2)
+
+
+def _beyond(last: Array, now: Array) -> Array:
+    """How far each pixel lies outside the values around it in the other, largest channel.
+
+    Edges that moved by a part of a pixel so make none.
+    """
+    around = np.ones((3, 3), np.uint8)
+    above = cv2.subtract(now, cv2.dilate(last, around))
+    below = cv2.subtract(cv2.erode(last, around), now)
+    return np.asarray(cv2.max(above, below), np.uint8).max(axis=2)

@@ -25,6 +25,10 @@ _ENCODERS: Final = {
 ENDINGS: Final = tuple(_ENCODERS)
 # Sound is written this far ahead of the pictures, so that players need no long memory.
 _SOUND_AHEAD_S: Final = 1.0
+# Sound that is encoded anew has one or two channels.
+_LAYOUTS: Final = {1: "mono"}
+# What players expect in MP4, which may hold more.
+_PLAYED_IN_MP4: Final = ("aac", "mp3", "ac3", "eac3", "alac", "flac", "opus")
 # ITU-T H.273: BT.709 primaries, transfer and matrix.
 _BT709: Final = 1
 
@@ -138,13 +142,18 @@ class _Sound:
         self._source = av.open(str(path), metadata_errors="ignore")
         self._in = self._source.streams.audio[0]
         self._out = out
-        self._copied = self._in.codec_context.name in out.supported_codecs or (
-            self._in.codec_context.codec.canonical_name in out.supported_codecs
+        name = self._in.codec_context.codec.canonical_name
+        self._copied = name in out.supported_codecs and (
+            name in _PLAYED_IN_MP4 or out.format.name not in ("mp4", "mov", "ipod")
         )
         if self._copied:
             self._stream = out.add_stream_from_template(self._in)
         else:
-            self._stream = out.add_stream(out.default_audio_codec, rate=self._in.rate)
+            self._stream = out.add_stream(
+                out.default_audio_codec,
+                rate=self._in.rate,
+                layout=_LAYOUTS.get(self._in.channels, "stereo"),
+            )
         self._packets = self._read()
         self._waiting: Any = None
 

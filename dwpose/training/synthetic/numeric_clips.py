@@ -332,7 +332,12 @@ def score_tracks(
             area = np.full(len(got), np.ptp(true.keypoints[row], axis=0).prod())
             pose = true.keypoints[row : row + 1, seen]
             likely[row] = oks_matrix(pose, area[:1], got.keypoints[:, seen], area, SIGMAS[seen])[0]
-        pairs = [(r, c) for r, c in assign(likely) if likely[r, c] >= min_oks]
+        # As in the CLEAR MOT measures: whoever was paired before stays so while that fits.
+        stay = np.zeros_like(likely)
+        if true.track_ids is not None and got.track_ids is not None:
+            last = np.array([names.get(int(number), -1) for number in true.track_ids])
+            stay = (last[:, None] == got.track_ids[None]) * (likely >= min_oks)
+        pairs = [(r, c) for r, c in assign(likely + stay) if likely[r, c] >= min_oks]
         missed += len(true) - len(pairs)
         extra += len(got) - len(pairs)
         for row, column in pairs:

@@ -1,0 +1,193 @@
+"""Films in and out: odd sizes, rotation, variable rates, sound, depth, damage."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dwpose.io.film import FilmWriter
+from dwpose.io.frames import FilmFile, PictureFolder, Pictures, open_frames
+from dwpose.io.images import save_image
+
+av = pytest.importorskip("av")
+
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (128, 128, 128)]
+TIMES = [0, 3000, 7000, 9000, 20000, 40000]
+
+
+def _picture(colour, size_hw=(48, 64)):
+    image = np.full((*size_hw, 3), colour, np.uint8)
+    image[: size_hw[0] // 2, : size_hw[1] // 2] = 255  # the upper left is white
+    return image
+
+
+def make_film(path: Path, frames=6, size_hw=(48, 64), sound=None, pix_fmt="yuv420p", **more):
+    """Write a film with PyAV itself; `sound` is an audio codec's name."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(more.get("codec", "libx264"), rate=25)
+        stream.height, stream.width = size_hw
+        stream.pix_fmt = pix_fmt
+        stream.gop_size = 4
+        audio = out.add_stream(sound, rate=8000, layout="mono") if sound else None
+        if "rotation" in more:
+            stream.set_display_rotation(more["rotation"])
+        for i in range(frames):
+            image = _picture(COLOURS[i % len(COLOURS)], size_hw)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt)
+            frame.pts = i
+            out.mux(stream.encode(frame))
+        if audio is not None:
+            tone = (np.sin(np.arange(frames * 320) * 0.3) * 9000).astype(np.int16)[None]
+            part = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+            part.rate, part.pts = 8000, 0
+            out.mux(audio.encode(part))
+            out.mux(audio.encode(None))
+        out.mux(stream.encode(None))
+    return path
+
+
+def test_times_and_colours_come_back(tmp_path):
+    path = tmp_path / "a.mp4"
+    with FilmWriter(path, (48, 64), Fraction(1, 90_000), 20) as writer:
+        for ticks, colour in zip(TIMES, COLOURS, strict=True):
+            writer.add(_picture(colour), ticks)
+    frames = list(open_frames(path))
+    assert [f.ticks for f in frames] == TIMES
+    assert [f.index for f in frames] == list(range(6))
+    for frame, colour in zip(frames, COLOURS, strict=True):
+        assert frame.image.shape == (48, 64, 3)
+        assert np.abs(frame.image[40, 50].astype(int) - colour).max() <= 6
+        assert frame.time_s == pytest.approx(frame.ticks / 90_000)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_start_passes_over_frames(tmp_path):
+    film = FilmFile(make_film(tmp_path / "a.mp4"))
+    everything = list(film)
+    rest = list(film.frames(4))
+    assert [f.index for f in rest] == [4, 5]
+    assert [f.ticks for f in rest] == [f.ticks for f in everything[4:]]
+    assert film.total == 6
+
+
+def test_an_odd_size_grows_by_a_row_and_a_column(tmp_path):
+    path = tmp_path / "odd.mp4"
+    with FilmWriter(path, (49, 65), Fraction(1, 25), 25) as writer:
+        writer.add(_picture((255, 0, 0), (49, 65)), 0)
+    frame = next(iter(open_frames(path)))
+    assert frame.image.shape == (50, 66, 3)
+    assert frame.image[49, 65, 0] > 240
+
+
+@pytest.mark.parametrize(("angle", "corner"), [(0, 0), (90, 1), (180, 2), (-90, 3)])
+def test_rotation_flags_are_obeyed(tmp_path, angle, corner):
+    # The flag turns counterclockwise: the white upper left corner goes to the lower left at 90.
+    path = make_film(tmp_path / "turned.mp4", rotation=angle)
+    image = next(iter(open_frames(path))).image
+    assert image.shape[:2] == ((48, 64) if angle in (0, 180) else (64, 48))
+    height, width = image.shape[:2]
+    corners = [(2, 2), (height - 3, 2), (height - 3, width - 3), (2, width - 3)]
+    white = [image[y, x].min() > 230 for y, x in corners]
+    assert white == [i == corner for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "sound", "codec"),
+    [("a.mp4", "aac", "aac"), ("a.mkv", "pcm_s16le", "aac"), ("a.mkv", "flac", "flac")],
+)
+def test_sound_is_kept(tmp_path, name, sound, codec):
+    source = make_film(tmp_path / name, sound=sound, frames=25)
+    film = FilmFile(source)
+    assert film.audio == source
+    out = tmp_path / "out.mp4"
+    with FilmWriter(out, (48, 64), film.time_base, film.fps, film.audio) as writer:
+        for frame in film:
+            writer.add(frame.image, frame.ticks)
+
+    def samples(path):
+        with av.open(str(path)) as container:
+            track = container.streams.audio[0]
+            parts = [f.to_ndarray().ravel() for f in container.decode(track)]
+            return track.codec_context.name, np.concatenate(parts).astype(np.float64)
+
+    kind, heard = samples(out)
+    assert kind == codec
+    assert len(heard) == pytest.approx(8000, abs=1100)  # a frame of AAC is 1024 samples
+    assert heard.std() > 0
+    with av.open(str(out)) as container:
+        assert [s.type for s in container.streams] == ["video", "audio"]
+
+
+def test_a_silent_film_has_no_sound(tmp_path):
+    assert FilmFile(make_film(tmp_path / "a.mp4")).audio is None
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv444p", "gray", "yuv422p"])
+def test_other_pixel_formats_are_read(tmp_path, pix_fmt):
+    frames = list(open_frames(make_film(tmp_path / "a.mkv", pix_fmt=pix_fmt)))
+    assert len(frames) == 6
+    assert frames[0].image.dtype == np.uint8
+    assert frames[0].image[2, 2].min() > 240
+
+
+def test_a_broken_tail_ends_the_film(tmp_path):
+    whole = make_film(tmp_path / "a.mkv", frames=200, size_hw=(96, 128))
+    data = whole.read_bytes()
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(data[: len(data) * 2 // 3])
+    assert 20 < len(list(open_frames(cut))) < 200
+    holed = bytearray(data)
+    holed[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    hole = tmp_path / "hole.mkv"
+    hole.write_bytes(holed)
+    frames = list(open_frames(hole))
+    assert 20 < len(frames) <= 200
+    ticks = [f.ticks for f in frames]
+    assert ticks == sorted(set(ticks))
+
+
+def test_what_is_no_film(tmp_path):
+    text = tmp_path / "a.mp4"
+    text.write_text("no film")
+    with pytest.raises(ValueError, match="not a film"):
+        open_frames(text)
+    with pytest.raises(FileNotFoundError, match="no film"):
+        open_frames(tmp_path / "b.mp4")
+    with pytest.raises(ValueError, match="must end in"):
+        FilmWriter(tmp_path / "c.txt", (8, 8), Fraction(1, 25), 25)
+
+
+def test_an_error_leaves_nothing(tmp_path):
+    def fail():
+        with FilmWriter(tmp_path / "a.mp4", (48, 64), Fraction(1, 25), 25) as writer:
+            writer.add(_picture((1, 2, 3)), 0)
+            writer.add(_picture((1, 2, 3), (50, 64)), 1)
+
+    with pytest.raises(ValueError, match="one size"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_goes_by_numbers(tmp_path):
+    for i in (10, 2, 1):
+        save_image(tmp_path / f"f{i}.png", np.full((8, 8, 3), i, np.uint8))
+    (tmp_path / "notes.txt").write_text("")
+    frames = list(PictureFolder(tmp_path, fps=10))
+    assert [int(f.image[0, 0, 0]) for f in frames] == [1, 2, 10]
+    assert [f.time_s for f in frames] == [0, 0.1, 0.2]
+    assert [f.index for f in PictureFolder(tmp_path).frames(1)] == [1, 2]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no picture"):
+        open_frames(tmp_path / "empty")
+
+
+def test_batches_and_generators_are_sources():
+    batch = np.zeros((3, 8, 8, 3), np.float32)
+    assert [f.time_s for f in Pictures(batch, 2)] == [0, 0.5, 1.0]
+    assert open_frames(batch).total == 3
+    assert open_frames(p for p in batch).total is None
+    with pytest.raises(ValueError, match="fps"):
+        open_frames(batch, fps=0)
