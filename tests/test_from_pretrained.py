@@ -1,0 +1,85 @@
+"""The facade made of real model files, on the runtimes that are here."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from dwpose.pipeline import DWPose
+
+
+@pytest.fixture
+def model_files(tmp_path, monkeypatch):
+    """A models folder with name-seeded networks in it; nothing else is seen, nothing fetched."""
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    from dwpose.models.rtmpose import RTMPose, rtmpose_config
+    from dwpose.models.yolox import YOLOX, yolox_config
+
+    monkeypatch.setenv("DWPOSE_MODELS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    torch.manual_seed(0)
+
+    def meta(**facts):
+        import json
+
+        return {"dwpose": json.dumps(facts)}
+
+    poser = tmp_path / "pose.safetensors"
+    save_file(
+        RTMPose(rtmpose_config("t")).half().state_dict(),
+        poser,
+        meta(family="rtmpose", size="t", input_size_hw=[256, 192], num_keypoints=133),
+    )
+    finder = tmp_path / "find.safetensors"
+    save_file(
+        YOLOX(yolox_config("nano", input_size_hw=(64, 64))).half().state_dict(),
+        finder,
+        meta(family="yolox", size="nano", input_size_hw=[64, 64], num_classes=80),
+    )
+    return poser, finder
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+def test_from_files(model_files, runtime, caplog):
+    pytest.importorskip(runtime)
+    poser, finder = model_files
+    with caplog.at_level(logging.INFO, "dwpose"):
+        model = DWPose.from_pretrained(poser, finder, runtime=runtime, device="cpu")
+    assert {info.runtime for info in model.info.values()} == {runtime}
+    assert {info.device for info in model.info.values()} == {"cpu"}
+    assert sum(f"{runtime} on cpu in fp32" in record.message for record in caplog.records) == 2
+    assert model.notice == ""
+    assert model.estimator.size_hw == (256, 192)
+    assert model.detector.size_hw == (64, 64)
+    people = model(np.zeros((128, 128, 3), np.uint8), boxes=[(10, 20, 40, 60)])
+    assert people.keypoints.shape == (1, 133, 2)
+    assert len(model([np.zeros((128, 128, 3), np.uint8)] * 2)) == 2
+
+
+def test_runtimes_agree(model_files):
+    pytest.importorskip("onnxruntime")
+    poser, _ = model_files
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (200, 200, 3), np.uint8)
+    one, other = (
+        DWPose.from_pretrained(poser, "none", runtime=runtime, device="cpu")(
+            image, boxes=[(10, 10, 90, 190), (50, 0, 200, 200)]
+        )
+        for runtime in ("torch", "onnxruntime")
+    )
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)
+    assert (np.abs(one.keypoints - other.keypoints).max(axis=-1) < 1e-3).mean() > 0.98
+
+
+def test_roles_are_not_mixed_up(model_files):
+    poser, finder = model_files
+    with pytest.raises(ValueError, match="estimator must name a pose network"):
+        DWPose.from_pretrained(finder, "none", device="cpu")
+    with pytest.raises(ValueError, match="detector must name a person detector"):
+        DWPose.from_pretrained(poser, poser, device="cpu")
+    with pytest.raises(FileNotFoundError):
+        DWPose.from_pretrained(poser.with_name("absent.onnx"), device="cpu")
