@@ -46,12 +46,24 @@ def test_hidden_parts_lose_their_scores_only(options, pack):
     seen = options.hide_parts(people, hands=False, face_threshold=0.5)
     assert not seen.scores[:, skeleton.LEFT_HAND].any()
     assert not seen.scores[:, skeleton.RIGHT_HAND].any()
-    np.testing.assert_array_equal(seen.scores[:, skeleton.BODY], scores[:, skeleton.BODY])
+    # One threshold was chosen, so the others are the usual 0.3.
+    body = scores[:, skeleton.BODY]
+    np.testing.assert_array_equal(seen.scores[:, skeleton.BODY], np.where(body < 0.3, 0, body))
     face = scores[:, skeleton.FACE]
     np.testing.assert_array_equal(seen.scores[:, skeleton.FACE], np.where(face < 0.5, 0, face))
     np.testing.assert_array_equal(seen.keypoints, people.keypoints)
+    none = options.hide_parts(people, hands=False)
+    np.testing.assert_array_equal(none.scores[:, skeleton.BODY], body)
     # Feet follow the body's threshold unless they have one of their own.
     both = options.hide_parts(people, body_threshold=0.9)
     assert not both.scores[:, skeleton.FEET].any()
     own = options.hide_parts(people, body_threshold=0.9, feet_threshold=0.0)
     assert own.scores[:, skeleton.FEET].all()
+
+
+def test_low_thresholds_show_what_was_not_hidden(options, pack):
+    assert options.shown_threshold() == pytest.approx(pack("dwpose.types").DEFAULT_THRESHOLD)
+    assert options.shown_threshold(body_threshold=0.1) == pytest.approx(0.1)
+    assert options.shown_threshold(face_threshold=0.9) == pytest.approx(0.3)
+    # Hidden points score 0 and must stay hidden even where everything else is shown.
+    assert 0 < options.shown_threshold(hand_threshold=0.0) < 0.01
