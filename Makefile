@@ -23,8 +23,10 @@ demo: $(VENV)/.demo
 
 setup: $(VENV)/.dev
 
+# PASSIVE: threads that wait for one another sleep. Left to spin, they make the tests many times
+# slower on a machine that does something else beside them.
 test: $(VENV)/.test
-	$(RUN) -m pytest $(TESTS)
+	OMP_WAIT_POLICY=PASSIVE $(RUN) -m pytest $(TESTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
