@@ -73,9 +73,13 @@ def torso_px(points: Array, seen: npt.NDArray[np.bool_]) -> Array:
     trunk = [*SHOULDERS, *HIPS]
     shoulders = points[..., list(SHOULDERS), :].mean(axis=-2)
     hips = points[..., list(HIPS), :].mean(axis=-2)
-    tell("torso", np.linalg.norm(shoulders - hips, axis=-1), seen[..., trunk].all(axis=-1))
+    tell(
+        "torso",
+        np.linalg.norm(shoulders - hips, axis=-1),
+        np.asarray(seen[..., trunk].all(axis=-1)),
+    )
     neck = np.linalg.norm(points[..., 0, :] - shoulders, axis=-1)
-    tell("neck", neck, seen[..., [0, *SHOULDERS]].all(axis=-1))
+    tell("neck", neck, np.asarray(seen[..., [0, *SHOULDERS]].all(axis=-1)))
     scales = np.sort(np.stack(found, axis=-1), axis=-1)[..., ::-1]
     # Two that agree may be one fault, such as exchanged arms: a third must come near.
     first = np.zeros(scales.shape[:-1], np.int64)

@@ -101,7 +101,7 @@ class Proportions:
     @classmethod
     def average(cls) -> Proportions:
         """An average adult; the unit is the height of the torso."""
-        return cls(**LENGTHS)
+        return cls.from_dict(LENGTHS)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Proportions:
@@ -115,7 +115,7 @@ class Proportions:
         if unknown:
             raise ValueError(f"unknown lengths {unknown}; known are {', '.join(sorted(known))}")
         try:
-            found = {name: None if v is None else float(v) for name, v in values.items()}
+            found: dict[str, Any] = {n: None if v is None else float(v) for n, v in values.items()}
         except (TypeError, ValueError):
             raise ValueError(f"lengths must be numbers or None, got {dict(values)}") from None
         return cls(**found)
@@ -168,7 +168,7 @@ class Proportions:
         usable = torso > 0
         if not usable.any():
             raise ValueError("people: too little of the person is seen to measure proportions")
-        found = measure(points[usable], seen[usable], torso[usable], least)
+        found: dict[str, Any] = measure(points[usable], seen[usable], torso[usable], least)
         middle = int(np.flatnonzero(usable)[usable.sum() // 2])
         return replace(
             cls(**found),
@@ -224,7 +224,7 @@ def spans(points: Array, seen: Mask) -> dict[str, tuple[Array, Mask]]:
 
     shoulders = points[:, list(SHOULDERS)].mean(axis=1)
     hips = points[:, list(HIPS)].mean(axis=1)
-    top, low = (seen[:, list(pair)].all(axis=1) for pair in (SHOULDERS, HIPS))
+    top, low = (np.asarray(seen[:, list(pair)].all(axis=1)) for pair in (SHOULDERS, HIPS))
     toes = [
         np.linalg.norm(points[:, ankle] - points[:, list(t)].mean(axis=1), axis=-1)
         for ankle, t in _FEET

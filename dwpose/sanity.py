@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from .anatomy import LENGTHS, LIMBS, length, torso_px
 from .sequences import frame_times, join_tracks, split_tracks
-from .skeleton import FACE, LEFT_HAND, RIGHT_HAND
+from .skeleton import FACE, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND
 from .swaps import GROUPS, SwapCosts, exchange, find_swaps
 from .types import DEFAULT_THRESHOLD, People
 
@@ -98,6 +98,11 @@ class Checked:
     swapped: list[Mask] = field(repr=False)
 
 
+def _where(rows: Mask, columns: Sequence[int]) -> Mask:
+    """Mask [N, 133], true where rows [N] meet columns."""
+    return rows[:, None] & np.isin(np.arange(NUM_KEYPOINTS), columns)
+
+
 def check_people(people: People, options: SanityOptions | None = None) -> People:
     """Mend the people of one picture, each alone.
 
@@ -173,7 +178,7 @@ def _mend(points: Array, scores: Array, options: SanityOptions, window: int) -> 
         for group in GROUPS:
             rows = find_swaps(points, seen(), torso, group, options.swap_costs, window > 0)
             touched = exchange(points, scores, rows, group)
-            swapped[np.ix_(rows, touched)] ^= True
+            swapped ^= _where(rows, touched)
     if options.hands:
         crossed = _crossed_hands(points, seen(), torso, options)
         hands = [list(range(h.start, h.stop)) for h in _HANDS]
@@ -182,7 +187,7 @@ def _mend(points: Array, scores: Array, options: SanityOptions, window: int) -> 
             new = own.copy()
             new[:, hands[0]], new[:, hands[1]] = own[:, hands[1]], own[:, hands[0]]
             array[crossed] = new
-        swapped[np.ix_(crossed, hands[0] + hands[1])] ^= True
+        swapped ^= _where(crossed, hands[0] + hands[1])
         removed |= _stray_hands(points, scores, seen(), torso, options)
         scores[removed] = 0
     if options.faces:
@@ -190,8 +195,9 @@ def _mend(points: Array, scores: Array, options: SanityOptions, window: int) -> 
         verdict = _around(verdict, window, 50) if window else verdict
         rows = verdict > options.back_of_head
         face = [*_FRONT, *range(FACE.start, FACE.stop)]
-        removed[np.ix_(rows, face)] |= seen()[np.ix_(rows, face)]
-        scores[np.ix_(rows, face)] = 0
+        hidden = _where(rows, face)
+        removed |= hidden & seen()
+        scores[hidden] = 0
     if options.limbs:
         far = _impossible(points, seen(), torso, options) & seen()
         removed |= far
@@ -249,7 +255,7 @@ def _from_behind(points: Array, scores: Array, seen: Mask, torso: Array) -> Arra
     """
     size = np.maximum(torso, 1e-6)
     hips, shoulders = points[:, [11, 12]].mean(axis=1), points[:, [5, 6]].mean(axis=1)
-    trunk = seen[:, [5, 6, 11, 12]].all(axis=1)
+    trunk = np.asarray(seen[:, [5, 6, 11, 12]].all(axis=1))
     up = np.where(trunk[:, None], shoulders - hips, np.array((0.0, -1.0)))
     up /= np.maximum(np.linalg.norm(up, axis=-1, keepdims=True), 1e-6)
     across = np.stack((-up[:, 1], up[:, 0]), axis=-1)
@@ -281,7 +287,7 @@ def _impossible(points: Array, seen: Mask, torso: Array, options: SanityOptions)
         return shown & (length(points, (a, b)) > share * usual * room)
 
     def drop(rows: Mask, joint: int) -> None:
-        out[np.ix_(rows, [joint, *_BEYOND.get(joint, ())])] = True
+        out[_where(rows, [joint, *_BEYOND.get(joint, ())])] = True
 
     for upper, lower in (("arm", "forearm"), ("leg", "shin")):
         for side in range(2):

@@ -166,12 +166,12 @@ def _search(pairs: Array, shown: Array, wrong: Array, costs: SwapCosts) -> npt.N
     return states
 
 
-def exchange(points: Array, scores: Array, rows: npt.NDArray[np.bool_], group: Group) -> Array:
-    """Exchange a group's sides in place, in the frames given; returns the points [2M] touched."""
+def exchange(points: Array, scores: Array, rows: npt.NDArray[np.bool_], group: Group) -> list[int]:
+    """Exchange a group's sides in place, in the frames given; returns the points touched."""
     left, right = (list(side) for side in zip(*group.pairs, *group.others, strict=True))
     for array in (points, scores):
         old = array[rows]
         new = old.copy()
         new[:, left], new[:, right] = old[:, right], old[:, left]
         array[rows] = new
-    return np.array([*left, *right])
+    return [*left, *right]
