@@ -1,0 +1,166 @@
+"""Films: following people against a detector and a pose network on each frame, in one run.
+
+    python benchmarks/video.py --estimator l-384x288 --detector l-640
+
+The clips are rendered people with exact truth (`dwpose.training.synthetic.clips`). Weights cannot
+be had here, so the networks are seeded by name: every run of theirs is paid for, on the real
+crops, and its answer is replaced by the truth with a network's noise (`oracle.Oracle`). The way
+of each frame is our own pipeline; controlnet_aux's preparation around the same networks takes
+longer. Rounds of both are interleaved. Written to results/video.json and results/video.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scene
+from speed import facts
+
+from dwpose.following import Follower, FollowOptions
+from dwpose.io.frames import Pictures
+from dwpose.pipeline import DWPose
+from dwpose.training.synthetic.clips import ClipConfig, render_clip
+from dwpose.training.synthetic.numeric_clips import score_tracks
+from dwpose.training.synthetic.oracle import Oracle, write_number
+from dwpose.types import People
+
+RESULTS = Path(__file__).resolve().parent / "results"
+# People, least factor on the frame rate (the project's targets).
+CASES = ((1, 10.0), (4, 3.0))
+TARGET_PX = 1.0
+FPS = 25.0
+
+
+def main() -> int:
+    """Measure both ways on both clips, write both files, print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--estimator", default="l-384x288", help="such as t-256x192")
+    parser.add_argument("--detector", default="l-640", help="such as nano-640")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each clip")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--each", type=int, default=5, help="frames of the other way a round")
+    parser.add_argument("--poses", type=Path, help="a motion library (.npz)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = scene.export_networks(Path(folder), args.estimator, args.detector)
+        pose = DWPose.from_pretrained(*paths)
+        cases = [measure(pose, people, factor, args) for people, factor in CASES]
+        about = facts(args) | {"networks": {k: str(v) for k, v in pose.info.items()}}
+    about |= {"estimator": args.estimator, "detector": args.detector}
+    about["load"] = list(os.getloadavg())
+    args.out.mkdir(parents=True, exist_ok=True)
+    report = {"about": about, "clips": cases}
+    (args.out / "video.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    table = to_markdown(report)
+    (args.out / "video.md").write_text(table, encoding="utf-8")
+    print(table)
+    return 0
+
+
+def measure(pose: DWPose, count: int, factor: float, args: argparse.Namespace) -> dict[str, Any]:
+    """Run one clip both ways."""
+    config = ClipConfig(
+        people=count, seconds=args.seconds, fps=FPS, sway_deg=0.3, hold_s=1.0, poses=args.poses
+    )
+    pictures, truth = [], []
+    for number, (image, people) in enumerate(render_clip(config, seed=7)):
+        write_number(image, number)
+        pictures.append(image)
+        truth.append(people)
+    finder = pose.detector
+    assert finder is not None
+
+    def pay(what: str, images: Sequence[Any], boxes: Any) -> None:
+        if what == "detect":
+            # A network that knows nothing finds thousands; a trained one leaves little to sort.
+            finder(images, score_threshold=1.0)
+        else:
+            pose.estimator(images, boxes)
+
+    def each(chosen: Sequence[int], oracle: Oracle) -> list[People]:
+        found = []
+        for i in chosen:
+            boxes = oracle.detect([pictures[i]])
+            found.append(oracle.estimate([pictures[i]], boxes)[0])
+        return found
+
+    each(range(2), Oracle(truth, pay=pay))  # warm
+    slow, fast, counts, followed = [], [], None, []
+    for turn in range(args.rounds):
+        chosen = np.linspace(turn, len(pictures) - 1, args.each).astype(int).tolist()
+        start = time.perf_counter()
+        each(chosen, Oracle(truth, pay=pay))
+        slow.append((time.perf_counter() - start) / len(chosen) * 1e3)
+        oracle = Oracle(truth, pay=pay)
+        follower = Follower(oracle.detect, oracle.estimate, FollowOptions())
+        start = time.perf_counter()
+        followed = [people for _, people in follower.follow(Pictures(pictures, FPS))]
+        fast.append((time.perf_counter() - start) / len(pictures) * 1e3)
+        counts = follower.counts
+    single = each(range(len(pictures)), Oracle(truth))
+    score, plain = score_tracks(truth, followed), score_tracks(truth, single)
+    ratio = statistics.median(s / f for s, f in zip(slow, fast, strict=True))
+    apart = difference(followed, single)
+    return {
+        "people": count,
+        "frames": len(pictures),
+        "each_frame_ms": slow,
+        "followed_ms": fast,
+        "factor": ratio,
+        "target_factor": factor,
+        "apart_px": apart,
+        "met": ratio >= factor and apart <= TARGET_PX,
+        "work": vars(counts),
+        "followed": vars(score),
+        "each_frame": vars(plain),
+    }
+
+
+def difference(followed: Sequence[People], single: Sequence[People]) -> float:
+    """Mean distance in px of the same people's visible points, both ways."""
+    away: list[float] = []
+    for a, b in zip(followed, single, strict=True):
+        for i in range(len(b)):
+            seen = b.visible()[i]
+            gap = np.hypot(*np.moveaxis(a.keypoints[:, seen] - b.keypoints[i, seen], -1, 0))
+            if seen.any() and len(gap) and np.median(gap, axis=1).min() < 20:
+                away += gap[np.median(gap, axis=1).argmin()].tolist()
+    return float(np.mean(away)) if away else float("nan")
+
+
+def to_markdown(report: dict[str, Any]) -> str:
+    """Lay the report out as a table."""
+    about = report["about"]
+    rows = [
+        f"Films at 480p, {about['estimator']} and {about['detector']}, {about.get('cpu', '')}, "
+        f"load {about['load'][0]:.1f}, {about['date']}, {about['commit']}.",
+        "",
+        "| people | each frame, ms | followed, ms | factor (target) | apart, px | "
+        "detector runs / poses / filled | id switches | missed (each frame) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for case in report["clips"]:
+        work, score = case["work"], case["followed"]
+        rows.append(
+            f"| {case['people']} | {statistics.median(case['each_frame_ms']):.0f} "
+            f"| {statistics.median(case['followed_ms']):.0f} "
+            f"| {case['factor']:.1f} ({case['target_factor']:.0f}) | {case['apart_px']:.2f} "
+            f"| {work['detections']} / {work['crops']} / {work['filled']} of {case['frames']} "
+            f"| {score['switches']} | {score['missed']} ({case['each_frame']['missed']}) "
+            f"of {score['total']} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
