@@ -14,16 +14,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scene
-from speed import facts
 
 from dwpose.following import Follower, FollowOptions
 from dwpose.io.frames import Pictures
@@ -55,7 +57,7 @@ def main() -> int:
         paths = scene.export_networks(Path(folder), args.estimator, args.detector)
         pose = DWPose.from_pretrained(*paths)
         cases = [measure(pose, people, factor, args) for people, factor in CASES]
-        about = facts(args) | {"networks": {k: str(v) for k, v in pose.info.items()}}
+        about = facts() | {"networks": {k: str(v) for k, v in pose.info.items()}}
     about |= {"estimator": args.estimator, "detector": args.detector}
     about["load"] = list(os.getloadavg())
     args.out.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,23 @@ def main() -> int:
     (args.out / "video.md").write_text(table, encoding="utf-8")
     print(table)
     return 0
+
+
+def facts() -> dict[str, Any]:
+    """Say what was measured, on what, with which versions."""
+    git = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    packages = ("numpy", "opencv-python", "onnxruntime", "torch")
+    return {
+        "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip(),
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "versions": {name: metadata.version(name) for name in packages},
+    }
 
 
 def measure(pose: DWPose, count: int, factor: float, args: argparse.Namespace) -> dict[str, Any]:
