@@ -23,6 +23,9 @@ _HUBER: Final = 2.0
 _JUMP: Final = 4.0
 # Median absolute deviation to standard deviation of a Rayleigh-distributed distance in 2-D.
 _MEDIAN_TO_SIGMA: Final = 1 / 1.1774
+# Keypoints come in half pixels of a crop 256 pixels high, which alone is noise of this share of a
+# body's height; below it nothing is taken for a fault.
+_QUANTUM: Final = 0.001
 # Differences of this order leave 6 % of a movement at a tenth of the frame rate, and make noise
 # thirty times larger.
 _ORDER: Final = 6
@@ -133,8 +136,9 @@ class Spline:
         """
         known: npt.NDArray[np.bool_] = np.greater(weights, NOTHING)
         noise = _noise(points, known)
+        least = np.maximum(noise, _QUANTUM * self.size)
         if self.robust:
-            weights = np.where(known, weights * _not_jumping(points, known, noise), weights)
+            weights = np.where(known, weights * _not_jumping(points, known, least), weights)
         cutoff = np.broadcast_to(hz, weights.shape)
         smooth = self._solve(points, weights, cutoff)
         if self.speed_gain > 0:
@@ -146,7 +150,7 @@ class Spline:
             smooth = self._solve(points, weights, cutoff)
         if self.robust:
             distance = np.linalg.norm(points - smooth, axis=-1)
-            usual = np.maximum(medians(distance, known) * _MEDIAN_TO_SIGMA, noise)
+            usual = np.maximum(medians(distance, known) * _MEDIAN_TO_SIGMA, least)
             weak = _HUBER * np.maximum(usual, 1e-6) / np.maximum(distance, 1e-9)
             weak = np.clip(weak, 1e-6, 1.0)
             smooth = self._solve(points, np.where(known, weights * weak, weights), cutoff)

@@ -177,7 +177,7 @@ def test_a_person_missing_for_some_frames_is_filled_and_one_who_left_is_not():
 
 
 def test_nothing_is_smoothed_across_a_cut():
-    _, noisy, scores = clip(2, faults=Faults(noise=0.0, blinks=0.0, outliers=0.0))
+    _, noisy, scores = clip(2, faults=Faults(blinks=0.0, outliers=0.0))
     noisy[60:] += (200, 0)
     people = as_people(noisy, scores)
     apart = smooth_sequence(people, fps=FPS, cuts=[60]).people
@@ -185,7 +185,8 @@ def test_nothing_is_smoothed_across_a_cut():
     second = smooth_sequence(people[60:], fps=FPS).people
     np.testing.assert_array_equal(points_of(apart), points_of([*first, *second]))
     across = points_of(smooth_sequence(people, fps=FPS).people)
-    assert np.abs(across - points_of(apart))[58:62].max() > 5
+    # Not in vain: without the cut the two shots do reach into each other.
+    assert np.abs(across - points_of(apart))[58:62].max() > 2
 
 
 def test_stream_begins_anew_at_a_cut():
