@@ -178,7 +178,8 @@ def _megvii(
 _ENTRIES = (
     ModelEntry(
         BUILTIN_ESTIMATOR, "estimator", "rtmpose", "t", _SMALL, None, None,
-        "builtin-t.safetensors", None, None, APACHE,
+        "builtin-t.safetensors", 11078582,
+        "bc8251b6c27a8a0da4432b013c43ff401ca8e2abf2b79712be6efd9ba08ba392", APACHE,
         "ships with the package, trained on synthetic people alone; a start, not the best",
         builtin=True,
     ),
