@@ -45,7 +45,8 @@ FEET: Final = Part("foot_keypoints_2d", skeleton.OPENPOSE_FEET, 6)
 PARTS: Final = (BODY, FACE, LEFT_HAND, RIGHT_HAND, FEET)
 
 # The face's points 69 and 70 are the pupils; DWPose has none, so ControlNet's preprocessors
-# write the body's right and left eye there, and their readers expect them.
+# write the body's right and left eye there, and their readers expect them. Where no point of
+# the face is shown they write none either: their readers would draw two dots without a face.
 EYES: Final = (14, 15)
 NUM_POINTS: Final = 134
 
@@ -98,7 +99,8 @@ def person_lists(
     for part in PARTS:
         chosen = triples[part.points]
         if part is FACE:
-            chosen = np.concatenate([chosen, triples[list(EYES)]])
+            pupils = triples[list(EYES)] if c[part.points].any() else np.zeros((len(EYES), 3))
+            chosen = np.concatenate([chosen, pupils])
         lists[part.key] = chosen.ravel().tolist()
     return lists
 

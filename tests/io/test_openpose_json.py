@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import jsonschema
 import numpy as np
@@ -105,6 +106,18 @@ def test_each_part_lands_in_its_list():
     assert person["face_keypoints_2d"][::3] == [*range(23, 91), 2, 1]
     assert person["hand_left_keypoints_2d"][::3] == [*range(91, 112)]
     assert person["hand_right_keypoints_2d"][::3] == [*range(112, 133)]
+
+
+def test_pupils_stand_only_in_a_face_that_is_shown(people_of):
+    """controlnet_aux writes null for such a face; pupils alone it would draw as white dots."""
+    people = people_of(6)
+    scores = np.ones_like(people.scores)
+    scores[0, skeleton.PARTS["face"]] = 0.2
+    first, second = to_pose_keypoint(replace(people, scores=scores))[0]["people"]
+    assert first["face_keypoints_2d"] == [0.0] * 210
+    assert np.reshape(second["face_keypoints_2d"], (-1, 3))[:, 2].all()
+    for person in (first, second):
+        assert np.reshape(person["pose_keypoints_2d"], (-1, 3))[[14, 15], 2].all()
 
 
 def test_scores_as_confidence(people_of):
