@@ -81,5 +81,7 @@ def fill_between(
         scores = (1 - share) * b.scores + share * new.scores
         boxes = (1 - share) * b.boxes.xyxy + share * new.boxes.xyxy
         box_scores = (1 - share) * b.boxes.scores + share * new.boxes.scores
-        filled.append(People(points, scores, Boxes(boxes, box_scores), new.image_hw, new.track_ids))
+        people_boxes = Boxes(boxes.astype(np.float32), box_scores.astype(np.float32))
+        keypoints, scores = points.astype(np.float32), scores.astype(np.float32)
+        filled.append(People(keypoints, scores, people_boxes, new.image_hw, new.track_ids))
     return filled

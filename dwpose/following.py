@@ -363,7 +363,8 @@ class Follower:
         boxes = []
         for frame in frames:
             share = (frame.time_s - start) / max(end - start, 1e-9)
-            boxes.append(Boxes((1 - share) * np.stack(low) + share * np.stack(high)))
+            between = (1 - share) * np.stack(low) + share * np.stack(high)
+            boxes.append(Boxes(between.astype(np.float32)))
         found = self.estimate([frame.image for frame in frames], boxes)
         self.counts.crops += len(ids) * len(frames)
         return [self._credible(replace(people, track_ids=np.array(ids))) for people in found]

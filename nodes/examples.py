@@ -86,7 +86,7 @@ class ExamplePictures(io.ComfyNode):
         name, frames = PICTURES[picture]
         # Not cv2.imread: it cannot open every path on Windows.
         data = np.fromfile(Path(__file__).parent / "pictures" / name, np.uint8)
-        pixels = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        image = to_image(np.split(np.asarray(pixels, np.uint8), frames))
+        pixels = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+        image = to_image(np.split(np.ascontiguousarray(pixels), frames))
         boxes = [[list(map(float, box)) for box in frame] for frame in _BOXES[picture]]
         return io.NodeOutput(image, boxes)

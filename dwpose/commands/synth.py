@@ -116,13 +116,11 @@ def _render(args: argparse.Namespace, engine: Any) -> int:
 
     shards = range(args.first, args.first + -(-args.count // SHARD_SIZE))
     with tqdm(total=len(shards) * SHARD_SIZE, unit="crop") as bar:
-        render_pool(
-            engine,
-            args.output,
-            shards,
-            seed=args.seed,
-            on_shard=lambda _: bar.update(SHARD_SIZE),
-        )
+
+        def advance(_: int) -> None:
+            bar.update(SHARD_SIZE)
+
+        render_pool(engine, args.output, shards, seed=args.seed, on_shard=advance)
     return 0
 
 

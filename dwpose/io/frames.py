@@ -273,7 +273,7 @@ def open_frames(source: Any, fps: float | None = None) -> FrameSource:
         return PictureFolder(path, fps) if path.is_dir() else FilmFile(path)
     if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
         return Webcam(int(source), fps)
-    if hasattr(source, "__iter__"):
+    if isinstance(source, Iterable):
         return Pictures(source, fps)
     raise TypeError(
         "source must be a film's path, a folder, a webcam's number or an iterable of pictures, "
@@ -299,7 +299,7 @@ def upright(frame: VideoFrame) -> ImageArray:
     image = frame.to_ndarray(format="rgb24")
     # Degrees counterclockwise; anything else than quarter turns is not a way to hold a camera.
     turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    return np.ascontiguousarray(np.rot90(image, turns), dtype=np.uint8)
 
 
 def _timed(index: int, image: ImageArray, fps: float) -> Frame:

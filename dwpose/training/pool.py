@@ -193,7 +193,7 @@ def vary(
         (width, height),
         turn,
     )
-    image = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    warped = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
     keypoints = transform_points(keypoints, matrix).astype(np.float32)
     inside = ((keypoints >= 0) & (keypoints < (width, height))).all(axis=-1)
     # A point that the stored crop does not show may come into the frame, but its pixels do not.
@@ -201,7 +201,7 @@ def vary(
     gain = 1 + rng.uniform(-settings.colour, settings.colour, 3) * (1, 0.4, 0.4)
     offset = 255 * rng.uniform(-settings.colour, settings.colour) / 2
     tint = gain[0] * np.array((gain[1], 1.0, gain[2]))
-    image = np.clip(image * tint.astype(np.float32) + np.float32(offset), 0, 255).astype(np.uint8)
+    image = np.clip(warped * tint.astype(np.float32) + np.float32(offset), 0, 255).astype(np.uint8)
     if rng.random() < settings.drop:
         high, wide = (np.array((height, width)) * rng.uniform(0.15, 0.35, 2)).astype(int)
         top, left = rng.integers(0, height - high), rng.integers(0, width - wide)

@@ -111,7 +111,7 @@ class SupervisedTrainer:
         torch.manual_seed(config.seed)
         self.device = torch.device(config.device)
         self.model = RTMPose(rtmpose_config(config.size, config.input_size_hw))
-        self.model.to(self.device, memory_format=torch.channels_last)
+        self.model.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.average = WeightAverage(self.model)
         self.coarse = CoarseHeads(self.model).to(self.device)
         self.optimizer = torch.optim.AdamW(

@@ -205,7 +205,7 @@ def _frame(present: list[tuple[int, Walker, Array]], image_hw: tuple[int, int]) 
     height, width = image_hw
     kept, ids, seen_of = [], [], []
     for number, who, points in present:
-        seen = ((points >= 0) & (points < (width, height))).all(axis=1)
+        seen = np.all((points >= 0) & (points < (width, height)), axis=1)
         for _, other, nearer in present:
             if other.depth < who.depth:
                 body = nearer[BODY]
@@ -282,7 +282,8 @@ def observe(
         points = people.keypoints + rng.normal(size=people.keypoints.shape) * spread[..., None]
         scores = np.where(seen, rng.uniform(0.75, 1.0, seen.shape), rng.uniform(0, 0.2, seen.shape))
         scores[far] *= 0.6
-        frames.append(People(points, scores, people.boxes, people.image_hw))
+        noisy, scores = points.astype(np.float32), scores.astype(np.float32)
+        frames.append(People(noisy, scores, people.boxes, people.image_hw))
     return frames
 
 

@@ -110,8 +110,8 @@ class Oracle:
             shown = (people.scores[:, BODY] > 0.5).sum(axis=1)
             boxes = people[shown >= _DETECTED_POINTS].boxes.xyxy
             size = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)[:, None]
-            grown = boxes + size * np.float32([-0.03, -0.06, 0.03, 0.03])
-            limit = np.float32([image.shape[1], image.shape[0]] * 2)
+            grown = boxes + size * np.array((-0.03, -0.06, 0.03, 0.03), np.float32)
+            limit = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
             found.append(Boxes(np.clip(grown, 0, limit), np.full(len(boxes), 0.9)))
         return found
 
