@@ -17,7 +17,7 @@ from .looks import sample_looks
 from .outfit import dress, sample_outfits
 from .poses import PoseLibrary, sample_actions, sample_poses
 from .raster import NEAR
-from .scene import draw_people, gather_people, paint
+from .scene import draw_people, gather_people, paint, rank_map
 from .shade import sample_lights
 
 
@@ -84,7 +84,7 @@ class SyntheticBatch:
             rest padded with zeros; people_keypoints: float32 [N,M,133,2];
             people_visibility: int64 [N,M,133].
         framing: int64 [N], index into `camera.FRAMING_NAMES`.
-        coverage: bool [N,H,W], where a person is seen.
+        owner: int64 [N,H,W], whose surface is seen, counted as in people_boxes; -1 nobody's.
     """
 
     images: Tensor
@@ -96,7 +96,12 @@ class SyntheticBatch:
     people_keypoints: Tensor
     people_visibility: Tensor
     framing: Tensor
-    coverage: Tensor
+    owner: Tensor
+
+    @property
+    def coverage(self) -> Tensor:
+        """Where a person is seen, bool [N,H,W]."""
+        return self.owner >= 0
 
 
 # Metres by which a point may lie behind the visible surface and still count as seen, by depth
@@ -224,10 +229,10 @@ class SyntheticPeople:
             ss,
         )
         inverse_depth = drawn.inverse_depth
-        coverage = inverse_depth > 0
+        owner = rank_map(drawn, rank)
         if config.occluders > 0:
             chosen = dice.chance(config.occluders, batch).nonzero()[:, 0]
-            covered = torch.zeros_like(coverage)
+            covered = torch.zeros_like(inverse_depth, dtype=torch.bool)
             if len(chosen):
                 texture = backdrops(dice, len(chosen), config.size_hw, self.photos, 0.5)
                 hands = view.project(points[subject], torch.arange(batch, device=device))
@@ -235,15 +240,15 @@ class SyntheticPeople:
                 parts = occluders(dice, picture[chosen], texture, hands)
                 picture[chosen], covered[chosen] = parts
             inverse_depth = inverse_depth.masked_fill(covered, 1e3)
-            coverage &= ~covered
+            owner = owner.masked_fill(covered, -1)
         if config.faults:
             picture = camera_faults(dice, picture)
         inside = self._within_picture(view.border)
-        picture, coverage = picture * inside[:, None], coverage & inside
+        picture, owner = picture * inside[:, None], owner.masked_fill(~inside, -1)
         labelled = view.project(points, image_of)
         seen = self._visibility(labelled, image_of, inverse_depth, view)
         boxes = self._people_boxes(screen, drawn.used, image_of, view)
-        return self._pack(picture, coverage, labelled, seen, boxes, image_of, rank, view)
+        return self._pack(picture, owner, labelled, seen, boxes, image_of, rank, view)
 
     def _within_picture(self, border: Tensor) -> Tensor:
         height, width = self.config.size_hw
@@ -289,7 +294,7 @@ class SyntheticPeople:
     def _pack(
         self,
         picture: Tensor,
-        coverage: Tensor,
+        owner: Tensor,
         labelled: Tensor,
         seen: Tensor,
         boxes: Tensor,
@@ -320,5 +325,5 @@ class SyntheticPeople:
             people_keypoints=all_points,
             people_visibility=all_seen,
             framing=view.framing,
-            coverage=coverage,
+            owner=owner,
         )

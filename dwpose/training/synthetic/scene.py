@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -124,6 +125,23 @@ def draw_people(
     used = torch.zeros(screen.shape[:2], dtype=torch.bool, device=screen.device)
     used.view(-1)[corners.view(-1)] = True
     return Drawn(found, faces, part, depth, used)
+
+
+def rank_map(drawn: Drawn, rank: Tensor) -> Tensor:
+    """Whose surface each pixel of the crop shows, int64 [N,H,W]; -1 where nobody is.
+
+    Args:
+        drawn: from `draw_people`.
+        rank: int64 [P], the number of each person within their image.
+    """
+    images, height, width = drawn.inverse_depth.shape
+    found = drawn.fragments
+    supersample = math.isqrt(found.inverse_depth.numel() // drawn.inverse_depth.numel())
+    owner = torch.full_like(found.inverse_depth, -1, dtype=torch.int64)
+    owner[found.pixel] = rank[found.person]
+    owner = owner.view(images, height * supersample, width * supersample)
+    middle = supersample // 2  # as for the depth
+    return owner[:, middle::supersample, middle::supersample]
 
 
 def paint(

@@ -100,9 +100,11 @@ def test_boxes_cover_everybody_that_is_drawn(batch: SyntheticBatch, clean: Synth
     for one in (batch, clean):
         for i in range(len(one.images)):
             y, x = one.coverage[i].nonzero().unbind(-1)
-            left, top, right, bottom = one.people_boxes[i, :, None].unbind(-1)
+            # The box of whoever owns the pixel.
+            left, top, right, bottom = one.people_boxes[i, one.owner[i, y, x]].unbind(-1)
             inside = (x >= left - 1) & (x <= right + 1) & (y >= top - 1) & (y <= bottom + 1)
-            assert inside.any(0).all()
+            assert inside.all()
+    assert set(batch.owner.unique().tolist()) == {-1, 0, 1, 2}
 
 
 def test_a_lone_persons_box_is_tight(clean: SyntheticBatch) -> None:
