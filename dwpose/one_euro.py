@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from .sequences import track_ids
 from .skeleton import FEET, NUM_KEYPOINTS, PARTS, SIGMAS
-from .smoothing import CARRIERS
+from .smoothing import CARRIERS, effective_hz, untouched
 from .types import DEFAULT_THRESHOLD, People
 
 Array = npt.NDArray[Any]
@@ -41,6 +41,7 @@ class OneEuroOptions:
 
     Attributes:
         body_hz: frequency that passes at rest; body points and, as a whole, hands and heads.
+            Infinity leaves a part as it is; see `smoothing.with_strength`.
         feet_hz: the same for feet.
         hand_hz: the same for fingers relative to the steadied wrist.
         face_hz: the same for the face relative to the steadied head.
@@ -214,7 +215,7 @@ class StreamSmoother:
             place = self._step(person, keypoints[index], scores[index], seen, time)
             held = ~seen & (time - person.whole.seen_at <= self.options.hold_s)
             self.filled[index] = held
-            moved = held | (seen & (self.options.strength > 0))
+            moved = held | (seen & ~untouched(self.options))
             keypoints[index] = np.where(moved[:, None], place, keypoints[index])
             scores[index, held] = self.options.threshold
         ids = people.track_ids
@@ -235,12 +236,11 @@ class StreamSmoother:
             size = float(np.ptp(points[seen], axis=0).max())
             person.size = size if person.size == 0 else person.size + 0.05 * (size - person.size)
         size = max(person.size, 1.0)
-        strength = max(options.strength, 1e-3)
         trust = np.clip(scores.astype(np.float64), 1e-3, 1.0)
         points = np.where(seen[:, None], points, 0.0)
-        hz = np.full(NUM_KEYPOINTS, options.body_hz / strength)
+        hz = np.full(NUM_KEYPOINTS, effective_hz(options.body_hz, options.strength))
         still = np.zeros(NUM_KEYPOINTS)
-        hz[FEET] = options.feet_hz / strength
+        hz[FEET] = effective_hz(options.feet_hz, options.strength)
         speed = person.whole.update(
             points, trust, seen, time, step, hz, still, size, options.speed_gain, options
         )
@@ -259,7 +259,7 @@ class StreamSmoother:
                 seen[part],
                 time,
                 step,
-                np.full(_length(name), own / strength),
+                np.full(_length(name), effective_hz(own, options.strength)),
                 speed[part],
                 size,
                 options.part_speed_gain,

@@ -11,9 +11,10 @@ Shapes: T frames, K points, P people of one frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ from .types import DEFAULT_THRESHOLD, People
 
 Array = npt.NDArray[Any]
 
+# Above any movement: a curve of this frequency goes through every point, yet bends least where
+# there is none.
+_FREE_HZ: Final = 150.0
 # Points that move with a part as a whole: the wrist with the hand's root and knuckles, the nose,
 # eyes and ears with the jaw, brows and nose of the face (not the eyelids and lips, which move).
 _KNUCKLES: Final = (0, 5, 9, 13, 17)
@@ -41,7 +45,8 @@ class SmoothingOptions:
 
     Attributes:
         body_hz: movement above this frequency fades (half is left at it); body points and, as a
-            whole, hands and heads. People move below 5 Hz, mostly below 2 Hz.
+            whole, hands and heads. People move below 5 Hz, mostly below 2 Hz. Infinity leaves a
+            part as it is; see `with_strength`.
         feet_hz: the same for feet.
         hand_hz: the same for fingers relative to the steadied wrist.
         face_hz: the same for the face relative to the steadied head. Lips and lids are fast, and
@@ -80,6 +85,62 @@ class SmoothingOptions:
         for name in ("strength", "speed_gain", "score_power", "max_gap_s"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+
+
+# Options of this module or of `one_euro`: both name their frequencies alike.
+_Options = TypeVar("_Options", bound=Any)
+STRENGTH_PARTS: Final = {
+    "body": "body_hz",
+    "hands": "hand_hz",
+    "face": "face_hz",
+    "feet": "feet_hz",
+}
+
+
+def with_strength(options: _Options, strength: float | Mapping[str, float]) -> _Options:
+    """Return smoothing options with parts steadied more or less.
+
+    Args:
+        options: `SmoothingOptions` or `one_euro.OneEuroOptions`.
+        strength: a factor for everything, or by part ("body", "hands", "face", "feet"): 1 is as
+            it was, 2 steadies twice as strongly, 0 leaves the part as it is.
+
+    Raises:
+        ValueError: an unknown part, or a negative number.
+    """
+    if not isinstance(strength, Mapping):
+        strength = dict.fromkeys(STRENGTH_PARTS, strength)
+    unknown = sorted(set(strength) - set(STRENGTH_PARTS))
+    if unknown:
+        raise ValueError(f"strength: no part {unknown[0]!r}; parts are {', '.join(STRENGTH_PARTS)}")
+    if not all(factor >= 0 for factor in strength.values()):
+        raise ValueError(f"strength must be 0 or more, got {dict(strength)}")
+    hz = {
+        STRENGTH_PARTS[part]: getattr(options, STRENGTH_PARTS[part]) / factor
+        if factor
+        else math.inf
+        for part, factor in strength.items()
+    }
+    return replace(options, **hz)
+
+
+def untouched(options: Any) -> npt.NDArray[np.bool_]:
+    """Return bool [133]: points of parts that the options leave as they are."""
+    out = np.full(NUM_KEYPOINTS, options.strength == 0)
+    for part, name in (
+        ("body", "body_hz"),
+        ("feet", "feet_hz"),
+        ("face", "face_hz"),
+        ("left_hand", "hand_hz"),
+        ("right_hand", "hand_hz"),
+    ):
+        out[PARTS[part]] |= math.isinf(getattr(options, name))
+    return out
+
+
+def effective_hz(hz: float, strength: float) -> float:
+    """Frequency to smooth at; parts that are left as they are still need one to fill gaps."""
+    return min(hz / max(strength, 1e-9), _FREE_HZ)
 
 
 @dataclass(frozen=True)
@@ -140,7 +201,7 @@ def _smooth_track(track: Track, times: Array, options: SmoothingOptions) -> npt.
         np.where(finite[..., None], points, 0.0), track, known, usable, times, options
     )
     filled = wanted & (_gap_seconds(_rows(track.present), times) <= options.max_gap_s)
-    moved = (known & (options.strength > 0)) | filled
+    moved = (known & ~untouched(options)) | filled
     track.keypoints = np.where(moved[..., None], smooth, points)
     track.scores = np.where(filled, _scores_around(track.scores, known), track.scores)
     missing = ~track.present & filled.any(axis=1)
@@ -195,13 +256,12 @@ def _solve_parts(
     if len(points) < 3:
         return points
     size = _body_size(points, known)
-    strength = max(options.strength, 1e-3)
     # A point's weight tells it from other times of the same point, so its usual score is 1.
     trust = np.clip(track.scores, 1e-3, 1.0)
     usual = np.maximum(medians(trust, known), 1e-3)
     weights = np.where(known, (trust / usual) ** options.score_power, NOTHING)
-    hz = np.full(NUM_KEYPOINTS, options.body_hz / strength)
-    hz[FEET] = options.feet_hz / strength
+    hz = np.full(NUM_KEYPOINTS, effective_hz(options.body_hz, options.strength))
+    hz[FEET] = effective_hz(options.feet_hz, options.strength)
     how: dict[str, Any] = {
         "speed_gain": options.speed_gain,
         "follow": options.follow,
@@ -222,9 +282,8 @@ def _solve_parts(
         anchor = _steady_mean(smooth[:, members], seen)
         local = points[:, part] - anchor[:, None]
         inner = Spline(times, usable[:, part], size, **how)
-        fitted = inner.fit(
-            local, weights[:, part], np.full(local.shape[1], own / strength), speed[:, part]
-        )
+        own_hz = np.full(local.shape[1], effective_hz(own, options.strength))
+        fitted = inner.fit(local, weights[:, part], own_hz, speed[:, part])
         smooth[:, part] = fitted + anchor[:, None]
     return smooth
 
