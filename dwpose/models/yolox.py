@@ -253,22 +253,20 @@ class YOLOXHead(nn.Module):
         for conv in (*self.cls_preds, *self.obj_preds):
             nn.init.constant_(conv.bias, prior_logit)  # pyright: ignore[reportArgumentType]
 
-    def forward(self, maps: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Map neck outputs to raw rows [N,A,5+C], sigmoid on all but the four box numbers."""
+    def forward(self, maps: tuple[Tensor, Tensor, Tensor], logits: bool = False) -> Tensor:
+        """Map neck outputs to raw rows [N,A,5+C], sigmoid on all but the four box numbers.
+
+        With `logits`, as training wants it, there is no sigmoid.
+        """
         rows = []
         for level, features in enumerate(maps):
             x = self.stems[level](features)
             classes = self.cls_convs[level](x)
             boxes = self.reg_convs[level](x)
-            joined = torch.cat(
-                (
-                    self.reg_preds[level](boxes),
-                    self.obj_preds[level](boxes).sigmoid(),
-                    self.cls_preds[level](classes).sigmoid(),
-                ),
-                dim=1,
-            )
-            rows.append(joined.flatten(2))
+            found, kind = self.obj_preds[level](boxes), self.cls_preds[level](classes)
+            if not logits:
+                found, kind = found.sigmoid(), kind.sigmoid()
+            rows.append(torch.cat((self.reg_preds[level](boxes), found, kind), 1).flatten(2))
         return torch.cat(rows, dim=2).permute(0, 2, 1)
 
 

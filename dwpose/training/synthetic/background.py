@@ -34,14 +34,8 @@ class Photos:
     ) -> None:
         import cv2
 
-        folder = Path(folder)
-        paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES)
-        if split != "all":
-            paths = [p for p in paths if _held_out(p) == (split == "val")]
-        if not paths:
-            raise FileNotFoundError(f"no pictures in {folder}; leave it out for made-up ones")
         pictures = []
-        for path in paths:
+        for path in photo_paths(folder, split):
             picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
             if picture is None:
                 continue
@@ -64,6 +58,17 @@ class Photos:
         theta[:, :, 2] = middle
         grid = F.affine_grid(theta, [count, 3, height, width], align_corners=False)
         return F.grid_sample(picked, grid, align_corners=False, padding_mode="reflection")
+
+
+def photo_paths(folder: Path | str, split: str = "all") -> list[Path]:
+    """The pictures of a folder that belong to a split, sorted; see `Photos`."""
+    folder = Path(folder)
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES)
+    if split != "all":
+        paths = [p for p in paths if _held_out(p) == (split == "val")]
+    if not paths:
+        raise FileNotFoundError(f"no pictures in {folder}; leave it out for made-up ones")
+    return paths
 
 
 def _held_out(path: Path) -> bool:

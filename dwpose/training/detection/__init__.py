@@ -1,0 +1,1 @@
+"""Training of a one-class person detector (YOLOX) on composed scenes."""
