@@ -22,6 +22,7 @@ FLOORS = {
     "simcc": 1,
     "people": 1,
     "parts": 1,
+    "steady_crops": 1,
     "crop": 1,
     "render": 1,
     "io": 1,
