@@ -1,0 +1,255 @@
+"""Batches of varied crops, made by worker processes."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Final, TypedDict
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ...io.images import load_image
+from .augment import GENTLE, STRONG, Augmentation, vary
+from .labels import LabelledPeople
+from .sampling import Draw, EpochSampler
+
+log = logging.getLogger("dwpose")
+
+# Pictures in a row that cannot be read before it is no longer an accident.
+GIVE_UP_AFTER: Final = 50
+
+
+class Sample(TypedDict):
+    """One crop, as the dataset gives it.
+
+    Keys:
+        image: uint8 [H, W, 3], RGB.
+        keypoints: float32 [133, 2], crop pixels.
+        weights: float32 [133], 1 where labelled, 0 where not taught.
+        id: the person, an index into all sets joined (see `CropLoader.describe`).
+        faults: pictures that could not be read on the way here, with the reasons.
+    """
+
+    image: npt.NDArray[np.uint8]
+    keypoints: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+    id: int
+    faults: dict[str, str]
+
+
+class Batch(TypedDict):
+    """Crops put together, on the CPU (pinned when the loader says so).
+
+    Keys:
+        images: uint8 [N, H, W, 3], RGB.
+        keypoints: float32 [N, 133, 2], crop pixels.
+        weights: float32 [N, 133].
+        ids: int64 [N].
+    """
+
+    images: Tensor
+    keypoints: Tensor
+    weights: Tensor
+    ids: Tensor
+
+
+class CropDataset(Dataset[Sample]):
+    """Makes the sample that a `Draw` names.
+
+    Args:
+        parts: the sets.
+        size_hw: height and width of the crops in pixels.
+        seed: of the variation.
+        strong: the first pipeline.
+        gentle: the pipeline of the last epochs.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[LabelledPeople],
+        size_hw: tuple[int, int],
+        seed: int,
+        strong: Augmentation,
+        gentle: Augmentation,
+    ) -> None:
+        self.parts, self.size_hw, self.seed = list(parts), size_hw, seed
+        self.strong, self.gentle = strong, gentle
+        self._starts = np.array([0, *accumulate(len(part) for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def place(self, index: int) -> tuple[LabelledPeople, int]:
+        """Return the set of a person and the row there."""
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.parts[part], int(index - self._starts[part])
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        rng = np.random.default_rng((self.seed, draw.epoch, draw.person, draw.turn))
+        index, faults = draw.person, {}
+        for _ in range(GIVE_UP_AFTER):
+            people, row = self.place(index)
+            path = people.file(row)
+            try:
+                image = load_image(path)
+            except (OSError, ValueError) as error:
+                faults[str(path)] = str(error)
+                # Somebody else takes the place: batches stay whole, and the choice repeatable.
+                index = int(rng.integers(len(self)))
+                continue
+            crop, keypoints, weights = vary(
+                image,
+                people.boxes[row],
+                people.keypoints[row],
+                people.visible[row],
+                self.size_hw,
+                rng,
+                self.gentle if draw.gentle else self.strong,
+            )
+            return Sample(image=crop, keypoints=keypoints, weights=weights, id=index, faults=faults)
+        example, reason = next(iter(faults.items()))
+        raise RuntimeError(
+            f"{len(faults)} pictures in a row could not be read, such as {example} ({reason}); "
+            "see what is missing with: dwpose data check"
+        )
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Stack samples into tensors; `faults` are joined."""
+    faults: dict[str, str] = {}
+    for sample in samples:
+        faults.update(sample["faults"])
+    return {
+        "images": torch.from_numpy(np.stack([sample["image"] for sample in samples])),
+        "keypoints": torch.from_numpy(np.stack([sample["keypoints"] for sample in samples])),
+        "weights": torch.from_numpy(np.stack([sample["weights"] for sample in samples])),
+        "ids": torch.tensor([sample["id"] for sample in samples]),
+        "faults": faults,
+    }
+
+
+def _start_worker(_: int) -> None:
+    # A worker is one of many processes: threads of its own would only get in the others' way.
+    cv2.setNumThreads(0)
+
+
+class CropLoader:
+    """Batches of one epoch after the other; see `build_loader`.
+
+    Attributes:
+        faults: pictures that could not be read so far, with the reasons.
+    """
+
+    def __init__(
+        self, dataset: CropDataset, sampler: EpochSampler, workers: int, pin: bool, prefetch: int
+    ) -> None:
+        self._dataset, self._sampler = dataset, sampler
+        self.faults: dict[str, str] = {}
+        self._loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=pin,
+            worker_init_fn=_start_worker,
+            persistent_workers=workers > 0,
+            prefetch_factor=prefetch if workers else None,
+        )
+
+    @property
+    def skipped(self) -> int:
+        """Pictures that could not be read so far, each counted once."""
+        return len(self.faults)
+
+    @property
+    def people(self) -> int:
+        """Labelled people in all sets."""
+        return len(self._dataset)
+
+    def set_epoch(self, epoch: int, gentle: bool = False, start: int = 0) -> None:
+        """Choose what the next iteration yields.
+
+        Args:
+            epoch: zero-based; decides the order and the variation.
+            gentle: use the pipeline of the last epochs.
+            start: batches of the epoch that were seen already, for resuming within one.
+        """
+        if not 0 <= start <= self._sampler.batches:
+            raise ValueError(f"start must be 0 to {self._sampler.batches}, got {start}")
+        sampler = self._sampler
+        sampler.epoch, sampler.gentle, sampler.start = epoch, gentle, start
+
+    def __len__(self) -> int:
+        """Return the batches that the next iteration yields."""
+        return len(self._sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        with warnings.catch_warnings():
+            # Pinning without an accelerator is merely useless.
+            warnings.filterwarnings("ignore", message=".*pin_memory.*")
+            for batch in self._loader:
+                for path, reason in batch.pop("faults").items():
+                    if path not in self.faults:
+                        log.warning("skipped %s: %s", path, reason)
+                    self.faults[path] = reason
+                yield batch
+
+    def describe(self, index: int) -> str:
+        """Say who a sample's `id` is: set, annotation and picture."""
+        people, row = self._dataset.place(index)
+        return f"{people.name}, annotation {people.ids[row]}, {people.file(row)}"
+
+    def files(self) -> set[Path]:
+        """Return all pictures."""
+        return {file for part in self._dataset.parts for file in part.files}
+
+
+def build_loader(
+    datasets: Sequence[LabelledPeople],
+    size_hw: tuple[int, int],
+    batch: int,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
+    *,
+    workers: int = 8,
+    gentle: bool = False,
+    iterations: int | None = None,
+    strong: Augmentation = STRONG,
+    mild: Augmentation = GENTLE,
+    prefetch: int = 4,
+) -> CropLoader:
+    """Make a loader over all people of some sets.
+
+    What batch `i` of an epoch holds depends on the sets, the seed, the epoch and `i` alone: not on
+    the number of workers, and only in its division on the number of processes.
+
+    Args:
+        datasets: the sets, joined end to end.
+        size_hw: height and width of the crops in pixels.
+        batch: crops a batch and process.
+        seed: of order and variation.
+        rank: which process this is.
+        world: how many processes there are.
+        workers: processes that make crops; 0 makes them in this one.
+        gentle: start with the gentle pipeline (`CropLoader.set_epoch` changes it).
+        iterations: batches an epoch; None for one pass over everybody.
+        strong: the first pipeline.
+        mild: the gentle one.
+        prefetch: batches that each worker makes ahead.
+
+    Raises:
+        ValueError: nobody is labelled, or a number is out of range.
+    """
+    dataset = CropDataset(datasets, size_hw, seed, strong, mild)
+    sampler = EpochSampler(len(dataset), batch, seed, rank, world, iterations)
+    sampler.gentle = gentle
+    return CropLoader(dataset, sampler, workers, torch.cuda.is_available(), prefetch)
