@@ -4,11 +4,10 @@ A set is read into `LabelledPeople` (columns, one row a person); `build_loader` 
 people out, varies the crops and yields batches::
 
     train = [load_coco_wholebody("data/coco", "train"), *load_ubody("data/UBody", "train")]
-    loader = build_loader(train, (256, 192), batch=64, seed=0)
+    loader = build_loader(train, (256, 192), 64, seed=0, gentle_from=gentle_epoch(270))
     for epoch in range(270):
-        loader.set_epoch(epoch, gentle=epoch >= gentle_epoch(270))
-        for batch in loader:
-            batch["images"]  # uint8 [N, H, W, 3] RGB; also "keypoints", "weights" and "ids"
+        for batch in loader.batches(epoch):
+            batch["image"]  # uint8 [N, H, W, 3] RGB; also "keypoints", "weights" and "id"
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -49,16 +48,16 @@ class Batch(TypedDict):
     """Crops put together, on the CPU (pinned when the loader says so).
 
     Keys:
-        images: uint8 [N, H, W, 3], RGB.
+        image: uint8 [N, H, W, 3], RGB.
         keypoints: float32 [N, 133, 2], crop pixels.
         weights: float32 [N, 133].
-        ids: int64 [N].
+        id: int64 [N].
     """
 
-    images: Tensor
+    image: Tensor
     keypoints: Tensor
     weights: Tensor
-    ids: Tensor
+    id: Tensor
 
 
 class CropDataset(Dataset[Sample]):
@@ -128,10 +127,10 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
     for sample in samples:
         faults.update(sample["faults"])
     return {
-        "images": torch.from_numpy(np.stack([sample["image"] for sample in samples])),
+        "image": torch.from_numpy(np.stack([sample["image"] for sample in samples])),
         "keypoints": torch.from_numpy(np.stack([sample["keypoints"] for sample in samples])),
         "weights": torch.from_numpy(np.stack([sample["weights"] for sample in samples])),
-        "ids": torch.tensor([sample["id"] for sample in samples]),
+        "id": torch.tensor([sample["id"] for sample in samples]),
         "faults": faults,
     }
 
@@ -145,6 +144,7 @@ class CropLoader:
     """Batches of one epoch after the other; see `build_loader`.
 
     Attributes:
+        batch: crops a batch, in this process.
         faults: pictures that could not be read so far, with the reasons.
     """
 
@@ -152,6 +152,7 @@ class CropLoader:
         self, dataset: CropDataset, sampler: EpochSampler, workers: int, pin: bool, prefetch: int
     ) -> None:
         self._dataset, self._sampler = dataset, sampler
+        self.batch = sampler.batch
         self.faults: dict[str, str] = {}
         self._loader: DataLoader[Any] = DataLoader(
             dataset,
@@ -174,33 +175,28 @@ class CropLoader:
         """Labelled people in all sets."""
         return len(self._dataset)
 
-    def set_epoch(self, epoch: int, gentle: bool = False, start: int = 0) -> None:
-        """Choose what the next iteration yields.
+    def __len__(self) -> int:
+        """Return the batches of an epoch."""
+        return self._sampler.batches
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch.
 
         Args:
-            epoch: zero-based; decides the order and the variation.
-            gentle: use the pipeline of the last epochs.
-            start: batches of the epoch that were seen already, for resuming within one.
+            epoch: zero-based; decides the order, the variation and which pipeline.
+            start: how many of its batches were seen already, for resuming within it.
+
+        Raises:
+            RuntimeError: picture after picture could not be read.
         """
-        if not 0 <= start <= self._sampler.batches:
-            raise ValueError(f"start must be 0 to {self._sampler.batches}, got {start}")
-        sampler = self._sampler
-        sampler.epoch, sampler.gentle, sampler.start = epoch, gentle, start
-
-    def __len__(self) -> int:
-        """Return the batches that the next iteration yields."""
-        return len(self._sampler)
-
-    def __iter__(self) -> Iterator[Batch]:
-        with warnings.catch_warnings():
-            # Pinning without an accelerator is merely useless.
-            warnings.filterwarnings("ignore", message=".*pin_memory.*")
-            for batch in self._loader:
-                for path, reason in batch.pop("faults").items():
-                    if path not in self.faults:
-                        log.warning("skipped %s: %s", path, reason)
-                    self.faults[path] = reason
-                yield batch
+        self._sampler.set_epoch(epoch, start)
+        # One pass at a time: the workers stay from epoch to epoch.
+        for batch in self._loader:
+            for path, reason in batch.pop("faults").items():
+                if path not in self.faults:
+                    log.warning("skipped %s: %s", path, reason)
+                self.faults[path] = reason
+            yield batch
 
     def describe(self, index: int) -> str:
         """Say who a sample's `id` is: set, annotation and picture."""
@@ -221,10 +217,10 @@ def build_loader(
     world: int = 1,
     *,
     workers: int = 8,
-    gentle: bool = False,
+    gentle_from: int | None = None,
     iterations: int | None = None,
     strong: Augmentation = STRONG,
-    mild: Augmentation = GENTLE,
+    gentle: Augmentation = GENTLE,
     prefetch: int = 4,
 ) -> CropLoader:
     """Make a loader over all people of some sets.
@@ -240,16 +236,16 @@ def build_loader(
         rank: which process this is.
         world: how many processes there are.
         workers: processes that make crops; 0 makes them in this one.
-        gentle: start with the gentle pipeline (`CropLoader.set_epoch` changes it).
+        gentle_from: epoch from which the gentle pipeline is used (see `gentle_epoch`); None for
+            never.
         iterations: batches an epoch; None for one pass over everybody.
         strong: the first pipeline.
-        mild: the gentle one.
+        gentle: that of the last epochs.
         prefetch: batches that each worker makes ahead.
 
     Raises:
         ValueError: nobody is labelled, or a number is out of range.
     """
-    dataset = CropDataset(datasets, size_hw, seed, strong, mild)
-    sampler = EpochSampler(len(dataset), batch, seed, rank, world, iterations)
-    sampler.gentle = gentle
+    dataset = CropDataset(datasets, size_hw, seed, strong, gentle)
+    sampler = EpochSampler(len(dataset), batch, seed, rank, world, iterations, gentle_from)
     return CropLoader(dataset, sampler, workers, torch.cuda.is_available(), prefetch)

@@ -56,6 +56,7 @@ class EpochSampler(Sampler[list[Draw]]):
         rank: which process this is.
         world: how many processes there are.
         iterations: batches an epoch; None for one pass over all people.
+        gentle_from: epoch from which the gentle pipeline is used; None for never.
 
     Raises:
         ValueError: there is nobody, or a number is out of range.
@@ -69,6 +70,7 @@ class EpochSampler(Sampler[list[Draw]]):
         rank: int = 0,
         world: int = 1,
         iterations: int | None = None,
+        gentle_from: int | None = None,
     ) -> None:
         if count < 1:
             raise ValueError("datasets must hold at least one labelled person")
@@ -80,15 +82,27 @@ class EpochSampler(Sampler[list[Draw]]):
         self.count, self.batch, self.seed = count, batch, seed
         self.rank, self.world = rank, world
         self.batches = iterations or -(-count // (batch * world))
-        self.epoch, self.start, self.gentle = 0, 0, False
+        self._gentle_from = gentle_from
+        self._epoch, self._start = 0, 0
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch (zero-based) and how many of its batches are passed over.
+
+        Raises:
+            ValueError: the epoch has no such batch.
+        """
+        if epoch < 0 or not 0 <= start <= self.batches:
+            raise ValueError(f"start must be 0 to {self.batches} and epoch at least 0, got {start}")
+        self._epoch, self._start = epoch, start
 
     def __len__(self) -> int:
-        return self.batches - self.start
+        return self.batches - self._start
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        total = self.batches * self.batch * self.world
-        order = epoch_order(self.count, total, self.seed, self.epoch)
         step = self.batch * self.world
-        for first in range(self.start * step, total, step):
+        total = self.batches * step
+        order = epoch_order(self.count, total, self.seed, self._epoch)
+        gentle = self._gentle_from is not None and self._epoch >= self._gentle_from
+        for first in range(self._start * step, total, step):
             places = range(first + self.rank, first + step, self.world)
-            yield [Draw(self.epoch, int(order[i]), i // self.count, self.gentle) for i in places]
+            yield [Draw(self._epoch, int(order[i]), i // self.count, gentle) for i in places]
