@@ -12,7 +12,18 @@ from . import __version__
 
 # Each is a module of `dwpose.commands` with `add_parser(subparsers)` and `run(args) -> int`, which
 # imports nothing but the standard library until it runs: `dwpose --help` must answer at once.
-COMMANDS = ("image", "video", "models", "convert", "doctor", "synth", "train", "evaluate", "export")
+COMMANDS = (
+    "image",
+    "video",
+    "models",
+    "convert",
+    "doctor",
+    "synth",
+    "data",
+    "train",
+    "evaluate",
+    "export",
+)
 
 _EPILOG = """\
 examples:
