@@ -138,6 +138,8 @@ class Follower:
 
     Attributes:
         counts: what the work was so far.
+        settled: number of the last frame after which nothing waits, so that somebody else could
+            go on there with `state`; None before the first.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class Follower:
         self.estimate = estimate
         self.options = options or FollowOptions()
         self.counts = FollowCounts()
+        self.settled: int | None = None
         self._tracker = Tracker(self.options.track)
         self._watch = Watch(self.options.watch)
         self._known: dict[int, _Known] = {}
@@ -155,9 +158,25 @@ class Follower:
         # The last two key frames, for filling in.
         self._keys: list[tuple[float, People]] = []
 
-    def restore(self, people: People, time_s: float) -> None:
-        """Go on from a frame that was finished in an earlier run."""
-        self._tracker.restore(people, time_s)
+    def state(self) -> dict[str, Any]:
+        """Return all that is remembered, right after a frame that `settled` names was yielded."""
+        return {
+            "tracker": self._tracker.state(),
+            "watch": self._watch.state(),
+            "known": [[i, k.margins, k.confidence] for i, k in self._known.items()],
+            "last_detection": self._last_detection,
+            "pauses": [self._entry_pause, self._search_pause],
+            "keys": [list(key) for key in self._keys],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on after the frame at which another follower's `state` was taken."""
+        self._tracker.restore(state["tracker"])
+        self._watch.restore(state["watch"])
+        self._known = {i: _Known(margins, sure) for i, margins, sure in state["known"]}
+        self._last_detection = state["last_detection"]
+        self._entry_pause, self._search_pause = state["pauses"]
+        self._keys = [(time_s, people) for time_s, people in state["keys"]]
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, People]]:
         """Yield each frame with its people and their ids, at most `stride` frames late."""
@@ -199,6 +218,7 @@ class Follower:
             found = filled or self._estimate_between(between, before, (key.time_s, people))
             for frame, own in zip(between, found, strict=True):
                 yield self._counted(frame, own)
+        self.settled = key.index
         yield self._counted(key, people)
 
     def _counted(self, frame: Frame, people: People) -> tuple[Frame, People]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -191,6 +191,44 @@ class Proportions:
 
         frames = load(Path(path))
         return cls.from_people(frames[0] if len(frames) == 1 else frames, **options)
+
+
+def read_proportions(
+    reference: str | os.PathLike[str], pose: Callable[[Any], People] | None = None
+) -> Proportions:
+    """Take proportions from whatever says them.
+
+    Args:
+        reference: numbers as "arm=0.6,leg=0.9" in heights of the torso, the rest being those of
+            an average adult; a keypoint file (.json), of whose people the largest of the first
+            frame is measured; or a picture, of whose people the largest is.
+        pose: estimates the poses of a picture; needed for pictures alone.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: nobody is there to be measured, a name or number is wrong, or a picture is
+            given without `pose`.
+    """
+    text = os.fspath(reference)
+    path = Path(text)
+    if not path.exists() and "=" in text:
+        pairs = (item.partition("=") for item in text.split(","))
+        given = {name.strip(): value for name, _, value in pairs}
+        return Proportions.from_dict({**LENGTHS, **given})
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no picture or keypoint file {text!r} to measure")
+    if path.suffix.lower() == ".json":
+        from .io.openpose_json import load
+
+        people = load(path)[0]
+    elif pose is not None:
+        people = pose(path)
+    else:
+        raise ValueError(f"{text!r} is a picture; a pose network is needed to measure it")
+    if not len(people):
+        raise ValueError(f"there is nobody in {text!r} to measure")
+    height = people.boxes.xyxy[:, 3] - people.boxes.xyxy[:, 1]
+    return Proportions.from_people(people, person=int(height.argmax()))
 
 
 def _find(frame: People, person: int, track_id: int | None, alone: bool) -> list[int]:

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .following import Follower, FollowOptions
 from .io.frames import FrameSource, Webcam, open_frames
+from .one_euro import OneEuroOptions
+from .refine import DEFAULT_SANITY, DEFAULT_STREAM_SMOOTHING, StreamRefiner
+from .sanity import SanityOptions
+from .second_look import SecondLookOptions, look_again
 from .types import Boxes, People
 
 if TYPE_CHECKING:
@@ -25,17 +29,30 @@ class Pose(Protocol):
         ...
 
 
-def make_follower(pose: Pose, options: FollowOptions | None = None) -> Follower:
+def make_follower(
+    pose: Pose,
+    options: FollowOptions | None = None,
+    second_look: SecondLookOptions | None = None,
+) -> Follower:
     """Return a `Follower` that works with these networks.
 
     Without a detector the main person is looked for in the whole picture, as for single pictures,
     wherever the detector would run.
+
+    Args:
+        pose: the networks.
+        options: how people are followed.
+        second_look: look again at small hands and faces; None does not.
     """
 
     def look_at_all(images: Any) -> list[Boxes]:
         return [people.boxes for people in pose(list(images))]
 
-    return Follower(pose.detector or look_at_all, pose.estimator, options)
+    def look_twice(images: Any, boxes: Any) -> list[People]:
+        return look_again(images, pose.estimator(images, boxes), pose.estimator, second_look)
+
+    estimate = pose.estimator if second_look is None else look_twice
+    return Follower(pose.detector or look_at_all, estimate, options)
 
 
 def stream(
@@ -45,9 +62,15 @@ def stream(
     fps: float | None = None,
     start: int = 0,
     options: FollowOptions | None = None,
+    second_look: SecondLookOptions | None = None,
+    sanity: SanityOptions | None = DEFAULT_SANITY,
+    smoothing: OneEuroOptions | None = DEFAULT_STREAM_SMOOTHING,
     **numbers: Any,
 ) -> Iterator[tuple[ImageArray, People]]:
     """Follow people through a film as it comes; memory does not grow with its length.
+
+    What comes out knows the past alone. For a film that is there as a whole, `video.run_film` or
+    `refine.refine` steady better, because they know the future too.
 
     Args:
         pose: the networks.
@@ -57,6 +80,9 @@ def stream(
         start: pass over so many frames.
         options: how people are followed. A webcam's default is a stride of 1, so that nothing
             waits for the next frame; for all else it is 2.
+        second_look: look again at small hands and faces; None does not.
+        sanity: which impossible things are mended; None mends nothing.
+        smoothing: how strongly poses are steadied; None leaves them as the network saw them.
         **numbers: fields of `FollowOptions`, instead of or on top of `options`.
 
     Yields:
@@ -67,7 +93,8 @@ def stream(
     """
     frames = open_frames(source, fps)
     chosen = follow_options(frames, options, **numbers)
-    return _frames(make_follower(pose, chosen), frames, start)
+    follower = make_follower(pose, chosen, second_look)
+    return _frames(follower, StreamRefiner(sanity, smoothing), frames, start)
 
 
 def follow_options(
@@ -84,7 +111,8 @@ def follow_options(
 
 
 def _frames(
-    follower: Follower, frames: FrameSource, start: int
+    follower: Follower, refiner: StreamRefiner, frames: FrameSource, start: int
 ) -> Iterator[tuple[ImageArray, People]]:
     for frame, people in follower.follow(frames.frames(start)):
-        yield frame.image, people
+        # After a cut everybody has a new id, so the refiner needs not be told.
+        yield frame.image, refiner.update(people, frame.time_s)

@@ -12,7 +12,7 @@ Shapes: P people of a frame, N tracks, K = 133 keypoints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeAlias
 
 import cv2
@@ -159,16 +159,15 @@ class Tracker:
             self._start(self._next_id, people[int(i)], time_s, looks[i])
         return replace(people, track_ids=ids)
 
-    def restore(self, people: People, time_s: float) -> None:
-        """Take people whose ids are known already, from a journal, as seen at a time."""
-        known = {t.id: t for t in self.tracks}
-        self._last_s = time_s
-        for i, number in enumerate([] if people.track_ids is None else people.track_ids.tolist()):
-            if number in known:
-                self._see(known[number], people[i], time_s, None)
-            else:
-                self._start(number, people[i], time_s, None)
-        self.tracks.sort(key=lambda t: t.id)
+    def state(self) -> dict[str, Any]:
+        """Return all that is remembered, as `restore` takes it: arrays, People and numbers."""
+        tracks = [{f.name: getattr(t, f.name) for f in fields(Track)} for t in self.tracks]
+        return {"next_id": self._next_id, "last_s": self._last_s, "tracks": tracks}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where another tracker was when `state` was called."""
+        self._next_id, self._last_s = state["next_id"], state["last_s"]
+        self.tracks = [Track(**track) for track in state["tracks"]]
 
     def forget(self) -> None:
         """Start anew after a cut: nobody is remembered, ids go on counting."""

@@ -1,12 +1,12 @@
-"""Whole films: estimate, keep a journal, then draw; see `run_film`.
+"""Whole films: estimate, keep a journal, finish the poses, then draw; see `run_film`.
 
-Two passes. The first follows people and writes each finished frame to a journal beside the output;
-killed and started again, it goes on there. The second draws the film from the journal, which takes
-a small part of the time, so a kill there costs little and the output is never half a film. In
-between, filters that look both ways along the film (smoothing) have all poses.
+The first pass follows people and writes each frame to a journal beside the output; killed and
+started again, it goes on there, with the same result. The others read journals: one mends and
+steadies the poses, looking both ways along the film, and one draws. They take a small part of the
+time, so a kill there costs little, and the output is never half a film.
 
-Memory does not grow with the length of the film, unless such a filter is asked for: it holds all
-poses, 1.6 kB a person and frame.
+Memory does not grow with the length of the film: poses lie on the disk, 2.2 kB a person and frame,
+and a window of them in memory.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from .following import FollowCounts, FollowOptions
 from .io.film import ENDINGS, FilmWriter
@@ -28,14 +28,24 @@ from .io.frames import FilmFile, FrameSource, PictureFolder, open_frames
 from .io.images import ImageArray, save_image
 from .io.journal import Entry, Journal
 from .io.openpose_json import to_pose_keypoint
-from .render import draw_pose_map, overlay
+from .refine import DEFAULT_SANITY, DEFAULT_SMOOTHING, refine_long
+from .render import draw_pose_map, map_size, overlay
+from .retarget import Retargeter
+from .sanity import SanityOptions
+from .second_look import SecondLookOptions
+from .sequences import track_ids
+from .smoothing import SmoothingOptions
 from .stream import Pose, follow_options, make_follower
-from .types import DEFAULT_THRESHOLD, People
+from .types import DEFAULT_THRESHOLD
 
 Progress: TypeAlias = Callable[[str, int, "int | None"], None]
-Filter: TypeAlias = Callable[[list[People], npt.NDArray[np.float64]], list[People]]
 
 JOURNAL_SUFFIX: Final = ".poses.jsonl"
+_STEADY_SUFFIX: Final = ".steady"
+# What the follower remembers is kept this often at most; a kill loses the frames of that time.
+_KEEP_EVERY_S: Final = 0.2
+# Frames that retargeting measures somebody in, spread over the film.
+_MEASURED: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -63,12 +73,7 @@ class FilmOptions:
 
     def size_of(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Return height and width of what is drawn for a frame of this size."""
-        if self.size is None or self.overlay:
-            return image_hw
-        if isinstance(self.size, tuple):
-            return self.size
-        factor = self.size / max(image_hw)
-        return max(round(image_hw[0] * factor), 1), max(round(image_hw[1] * factor), 1)
+        return map_size(None if self.overlay else self.size, image_hw)
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,12 @@ def run_film(
     *,
     fps: float | None = None,
     follow: FollowOptions | None = None,
+    second_look: SecondLookOptions | None = None,
+    sanity: SanityOptions | None = DEFAULT_SANITY,
+    smoothing: SmoothingOptions | None = DEFAULT_SMOOTHING,
+    retarget: Retargeter | None = None,
+    retarget_id: int | None = None,
     film: FilmOptions | None = None,
-    filters: Filter | None = None,
     journal: str | os.PathLike[str] | None = None,
     fresh: bool = False,
     keep_journal: bool = False,
@@ -116,15 +125,20 @@ def run_film(
         json_path: POSE_KEYPOINT, with times and ids; None writes none.
         fps: frames a second of a folder.
         follow: how people are followed.
+        second_look: look again at small hands and faces; None does not.
+        sanity: which impossible things are mended; None mends nothing.
+        smoothing: how strongly poses are steadied and which gaps are filled; None does neither.
+        retarget: gives the people other proportions; it is fitted to the film here.
+        retarget_id: whom; everybody when None, and nobody else stays.
         film: what is drawn.
-        filters: takes all people and their times in seconds [T] and gives back as many frames.
         journal: where finished frames are kept; beside the output when None.
         fresh: pass over a journal that is there.
-        keep_journal: leave it in place at the end.
+        keep_journal: leave it in place at the end. It holds the poses before anything was mended
+            or steadied, so that another call with other such options need not estimate again.
         about: what else the poses depend on, such as the names of the models; a journal of other
             ones is not gone on with.
-        progress: called with "poses" or "film", frames done and how many there may be. What it
-            raises ends the work, which can be resumed.
+        progress: called with "poses", "steady" or "film", frames done and how many there may be.
+            What it raises ends the work, which can be resumed.
 
     Raises:
         ValueError: there is nothing to write, the source has no frames, or an argument is wrong.
@@ -133,31 +147,37 @@ def run_film(
     film = film or FilmOptions()
     if output is None and json_path is None:
         raise ValueError("output or json_path must be given; there is nothing to write")
+    if retarget is not None and film.overlay and retarget.options.framing != "keep":
+        raise ValueError("overlay needs the driver's picture; retarget with framing 'keep'")
     frames = open_frames(source, fps)
     chosen = follow_options(frames, follow)
     target = Path(output if output is not None else str(json_path))
     path = Path(journal) if journal is not None else target.with_name(target.name + JOURNAL_SUFFIX)
-    book = Journal(path, _about(frames, chosen) | (about or {}), fresh)
-    resumed = book.count
-    try:
-        counts = _estimate(pose, frames, chosen, book, progress)
+    known = _about(frames, chosen, second_look) | (about or {})
+    with contextlib.ExitStack() as stack:
+        book = Journal(path, known, fresh)
+        stack.callback(book.close)
+        resumed, counts = _estimate(pose, frames, chosen, second_look, book, progress)
         if not book.count:
             raise ValueError(f"{frames.name} has no frames that can be decoded")
+        steady = Journal(path.with_name(path.name + _STEADY_SUFFIX), {}, fresh=True)
+        stack.callback(steady.remove)
+        people = _refine(book, steady, sanity, smoothing, progress)
+        if retarget is not None:
+            step = -(-steady.count // _MEASURED)
+            retarget.fit([e.people for i, e in enumerate(steady) if i % step == 0], retarget_id)
         if json_path is not None:
-            people = write_poses(_entries(book, filters), json_path, film.threshold)
-        else:
-            people = len({i for entry in book for i in _ids(entry.people)})
+            write_poses(_entries(steady, retarget), json_path, film.threshold)
         if output is not None:
-            _draw(frames, book, filters, Path(output), film, progress)
-        report = FilmReport(book.count, resumed, frames.damaged, people, counts)
+            _draw(frames, steady, retarget, Path(output), film, progress)
         if not keep_journal:
             book.remove()
-        return report
-    finally:
-        book.close()
+        return FilmReport(book.count, resumed, frames.damaged, people, counts)
 
 
-def _about(frames: FrameSource, follow: FollowOptions) -> dict[str, Any]:
+def _about(
+    frames: FrameSource, follow: FollowOptions, second_look: SecondLookOptions | None
+) -> dict[str, Any]:
     """What poses depend on besides the networks: the source's bytes and the rules."""
     source: dict[str, Any] = {"name": frames.name, "fps": frames.fps}
     files = frames.files if isinstance(frames, PictureFolder) else []
@@ -167,68 +187,96 @@ def _about(frames: FrameSource, follow: FollowOptions) -> dict[str, Any]:
     source["files"] = len(files)
     source["bytes"] = sum(s.st_size for s in stats)
     source["changed_ns"] = max((s.st_mtime_ns for s in stats), default=0)
-    return {"source": source, "follow": asdict(follow)}
+    again = None if second_look is None else asdict(second_look)
+    return {"source": source, "follow": asdict(follow), "second_look": again}
 
 
 def _estimate(
     pose: Pose,
     frames: FrameSource,
     options: FollowOptions,
+    second_look: SecondLookOptions | None,
     book: Journal,
     progress: Progress | None,
-) -> FollowCounts:
-    """First pass: the rest of the film into the journal."""
-    follower = make_follower(pose, options)
-    # Positions, speeds and ids of the last second of an earlier run.
-    recent: list[Entry] = []
-    for entry in book:
-        recent = [*recent, entry][-max(round(frames.fps), 1) :]
-    for entry in recent:
-        follower.restore(entry.people, entry.time_s)
+) -> tuple[int, FollowCounts]:
+    """First pass: the rest of the film into the journal; returns what was there, and the work."""
+    follower = make_follower(pose, options, second_look)
     if progress is not None:
         progress("poses", book.count, frames.total)
-    for frame, people in follower.follow(frames.frames(book.count)):
+    if book.is_whole:
+        return book.count, follower.counts
+    state = book.resume()
+    if state is not None:
+        follower.restore(state)
+    resumed = book.count
+    kept_at = -_KEEP_EVERY_S
+    for frame, people in follower.follow(frames.frames(resumed)):
         book.append(Entry(frame.ticks, frame.time_s, people))
+        if follower.settled == frame.index and time.monotonic() - kept_at >= _KEEP_EVERY_S:
+            book.keep_state(follower.state())
+            kept_at = time.monotonic()
         if progress is not None:
             progress("poses", book.count, frames.total)
-    return follower.counts
+    book.finish()
+    return resumed, follower.counts
 
 
-def _entries(book: Journal, filters: Filter | None) -> Iterator[Entry]:
-    """The journal's frames, filtered."""
-    if filters is None:
-        yield from book
-        return
-    entries = list(book)
-    times = np.array([entry.time_s for entry in entries], np.float64)
-    people = filters([entry.people for entry in entries], times)
-    if len(people) != len(entries):
-        raise ValueError(f"filters must give {len(entries)} frames, got {len(people)}")
-    for entry, own in zip(entries, people, strict=True):
-        yield Entry(entry.ticks, entry.time_s, own)
+def _refine(
+    book: Journal,
+    steady: Journal,
+    sanity: SanityOptions | None,
+    smoothing: SmoothingOptions | None,
+    progress: Progress | None,
+) -> int:
+    """Second pass: finished poses into another journal; returns how many people there are."""
+    poses = ((entry.time_s, entry.people) for entry in book)
+    finished = refine_long(poses, sanity=sanity, smoothing=smoothing)
+    seen: set[int] = set()
+    for entry, (people, filled) in zip(book, finished, strict=True):
+        steady.append(Entry(entry.ticks, entry.time_s, people, filled))
+        seen.update([] if people.track_ids is None else people.track_ids.tolist())
+        if progress is not None:
+            progress("steady", steady.count, book.count)
+    return len(seen)
+
+
+def _entries(steady: Journal, retarget: Retargeter | None) -> Iterator[Entry]:
+    """Finished frames, retargeted."""
+    for entry in steady:
+        if retarget is None:
+            yield entry
+            continue
+        people, filled = retarget.apply(entry.people), entry.filled
+        if filled is not None:
+            # Who was not measured is left out.
+            filled = filled[np.isin(track_ids(entry.people), list(retarget.fitted))]
+        yield Entry(entry.ticks, entry.time_s, people, filled)
 
 
 def write_poses(
     entries: Iterable[Entry],
     path: str | os.PathLike[str],
     threshold: float = DEFAULT_THRESHOLD,
-) -> int:
-    """Write POSE_KEYPOINT frame by frame, with each frame's "time_s"; never half a file.
+) -> None:
+    """Write POSE_KEYPOINT frame by frame; never half a file.
 
-    Returns:
-        how many different people there are.
+    Each frame has "time_s"; a person some of whose points were not seen but filled in has the
+    numbers of these (0..132) as "filled".
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    seen: set[int] = set()
     try:
         with open(temporary, "x", encoding="utf-8") as file:
             file.write("[")
             for i, entry in enumerate(entries):
                 frame = to_pose_keypoint(entry.people, threshold=threshold)[0]
                 frame["time_s"] = round(entry.time_s, 6)
-                seen.update(_ids(entry.people))
+                for person, mask in zip(
+                    frame["people"], [] if entry.filled is None else entry.filled, strict=False
+                ):
+                    if mask.any():
+                        person["filled"] = np.flatnonzero(mask).tolist()
                 file.write(",\n" if i else "\n")
                 json.dump(frame, file, separators=(",", ":"), allow_nan=False)
             file.write("\n]\n")
@@ -236,24 +284,23 @@ def write_poses(
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-    return len(seen)
 
 
 def _draw(
     frames: FrameSource,
-    book: Journal,
-    filters: Filter | None,
+    steady: Journal,
+    retarget: Retargeter | None,
     output: Path,
     film: FilmOptions,
     progress: Progress | None,
 ) -> None:
-    """Second pass: from the journal to a film or a folder."""
-    drawn = _drawings(frames, _entries(book, filters), film)
+    """Last pass: from the journal to a film or a folder."""
+    drawn = _drawings(frames, _entries(steady, retarget), film)
     if output.suffix.lower() not in ENDINGS:
         for i, (_, image) in enumerate(drawn):
             save_image(output / f"{i:06d}.png", image)
             if progress is not None:
-                progress("film", i + 1, book.count)
+                progress("film", i + 1, steady.count)
         return
     ticks, first = next(drawn)
     audio = frames.audio if film.audio else None
@@ -263,7 +310,7 @@ def _draw(
         for i, (ticks, image) in enumerate(drawn, 2):
             writer.add(image, ticks)
             if progress is not None:
-                progress("film", i, book.count)
+                progress("film", i, steady.count)
 
 
 def _drawings(
@@ -277,7 +324,3 @@ def _drawings(
     for entry in entries:
         size = film.size_of(entry.people.image_hw)
         yield entry.ticks, draw_pose_map(entry.people, size, film.style, **film.draw)
-
-
-def _ids(people: People) -> list[int]:
-    return [] if people.track_ids is None else people.track_ids.tolist()

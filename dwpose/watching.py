@@ -97,6 +97,14 @@ class Watch:
             and _residual(last, thumb, _plain).mean() / 255 >= self.options.cut_change
         )
 
+    def state(self) -> dict[str, Any]:
+        """Return what is remembered, as `restore` takes it."""
+        return {"last": self._last, "reference": self._reference}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where another one was when `state` was called."""
+        self._last, self._reference = state["last"], state["reference"]
+
     def forget(self) -> None:
         """Start the search for motion anew, after a cut."""
         self._reference = None

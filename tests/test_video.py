@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,15 +12,22 @@ import numpy as np
 import pytest
 
 from dwpose import video
-from dwpose.cli import main
+from dwpose.anatomy import LENGTHS
+from dwpose.cli import build_parser, main
 from dwpose.commands import video as command
+from dwpose.following import FollowOptions
 from dwpose.io.film import FilmWriter
 from dwpose.io.frames import Pictures, open_frames
 from dwpose.io.journal import Entry, Journal
-from dwpose.io.openpose_json import load
+from dwpose.io.openpose_json import load, save
+from dwpose.proportions import Proportions
 from dwpose.render import draw_pose_map
+from dwpose.retarget import FRAMINGS, Retargeter, RetargetOptions
+from dwpose.sanity import SanityOptions
+from dwpose.second_look import SecondLookOptions
+from dwpose.smoothing import SmoothingOptions, with_strength
 from dwpose.training.synthetic.numeric_clips import Walker, walk
-from dwpose.training.synthetic.oracle import Oracle, draw_clip
+from dwpose.training.synthetic.oracle import Oracle, draw_clip, read_number
 from dwpose.types import Boxes, People
 from dwpose.video import FilmOptions, run_film
 
@@ -34,6 +42,9 @@ TICKS = np.cumsum(np.random.default_rng(0).choice([20, 40, 60], len(CLIP.truth))
 
 class FakePose:
     notice = ""
+
+    def pose(self, path):
+        return CLIP.truth[5]
 
     def __init__(self, fail_at: int | None = None):
         self.oracle = Oracle(CLIP.truth, 0.001)
@@ -92,25 +103,39 @@ def test_a_folder_of_frames_and_back(film, tmp_path):
 
 
 @pytest.mark.parametrize("fail_at", [1, 20, 47])
-def test_a_killed_job_goes_on_where_it_was(film, tmp_path, fail_at):
+def test_a_killed_job_goes_on_where_it_was(film, tmp_path, monkeypatch, fail_at):
+    monkeypatch.setattr(video, "_KEEP_EVERY_S", 0.0)
     whole = tmp_path / "whole.json"
     run_film(FakePose(), film, None, whole)
     poses = tmp_path / "poses.json"
     with pytest.raises(KeyboardInterrupt):
         run_film(FakePose(fail_at), film, None, poses)
     journal = tmp_path / "poses.json.poses.jsonl"
+    lines = journal.read_bytes().count(b"\n") - 1
     with open(journal, "ab") as file:
         file.write(b'{"ticks": 5, "torn')
-    lines = journal.read_bytes().count(b"\n") - 1
     again = FakePose()
     report = run_film(again, film, None, poses)
-    assert report.resumed == lines
-    assert report.counts.frames == len(TICKS) - lines
-    assert again.oracle.crops <= 2 * (len(TICKS) - lines) + 2
-    assert [p.track_ids.tolist() for p in load(poses)] == [[0, 1]] * len(TICKS)
-    for a, b in zip(load(poses), load(whole), strict=True):
-        assert np.abs(a.keypoints - b.keypoints).mean() < 0.5
-    assert not journal.exists()
+    # What is finished is not done again, but for frames between two that poses are estimated in.
+    assert lines - 1 <= report.resumed <= lines
+    assert report.counts.frames == len(TICKS) - report.resumed
+    assert again.oracle.crops <= 2 * report.counts.frames + 2
+    assert poses.read_bytes() == whole.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["poses.json", "whole.json"]
+
+
+@pytest.mark.parametrize("broken", [None, b"", b"{", b'{"count": 99999, "state": {}}'])
+def test_a_journal_whose_state_is_gone_is_started_anew(film, tmp_path, broken):
+    whole, poses = tmp_path / "whole.json", tmp_path / "poses.json"
+    run_film(FakePose(), film, None, whole)
+    with pytest.raises(KeyboardInterrupt):
+        run_film(FakePose(20), film, None, poses)
+    state = tmp_path / "poses.json.poses.jsonl.state"
+    state.unlink()
+    if broken is not None:
+        state.write_bytes(broken)
+    assert run_film(FakePose(), film, None, poses).resumed == 0
+    assert poses.read_bytes() == whole.read_bytes()
 
 
 def test_finished_frames_are_not_asked_for_again(film, tmp_path):
@@ -127,27 +152,96 @@ def test_a_journal_of_something_else_is_not_gone_on_with(film, tmp_path):
     assert run_film(FakePose(), film, out, about={"models": ["b"]}).resumed == 0
 
 
-def test_filters_see_the_whole_film(film, tmp_path):
-    seen = []
+def _points(path) -> np.ndarray:
+    return np.stack([p.keypoints[0] for p in load(path)])
 
-    def shift(frames, times):
-        seen.append(times)
-        return [People(p.keypoints + 1, p.scores, p.boxes, p.image_hw, p.track_ids) for p in frames]
 
-    run_film(FakePose(), film, None, tmp_path / "a.json")
-    run_film(FakePose(), film, None, tmp_path / "b.json", filters=shift)
-    a, b = load(tmp_path / "a.json"), load(tmp_path / "b.json")
-    np.testing.assert_allclose(b[5].keypoints, a[5].keypoints + 1, atol=1e-4)
-    assert len(seen[0]) == len(TICKS)
-    with pytest.raises(ValueError, match="filters"):
-        run_film(FakePose(), film, None, tmp_path / "c.json", filters=lambda f, t: f[1:])
+def test_poses_are_steadied_unless_told_otherwise(film, tmp_path):
+    noisy, steady, raw = FakePose(), tmp_path / "a.json", tmp_path / "b.json"
+    noisy.oracle.sigma = 0.01
+    each = FollowOptions(stride=1)  # frames that are filled in jitter less
+    run_film(noisy, film, None, steady, follow=each)
+    run_film(noisy, film, None, raw, follow=each, sanity=None, smoothing=None)
+    truth = np.stack([p.keypoints[0] for p in CLIP.truth])
+
+    def jitter(path):
+        return np.linalg.norm(np.diff(_points(path) - truth, 2, axis=0), axis=-1)[:, :17].mean()
+
+    assert jitter(steady) < 0.4 * jitter(raw)
+
+
+def test_points_that_were_filled_in_are_marked(film, tmp_path):
+    class Blinking(FakePose):
+        def estimator(self, images, boxes, **options):
+            found = super().estimator(images, boxes)
+            return [
+                replace(p, scores=np.where(np.arange(133) == 9, 0.01, p.scores))
+                if read_number(image) in (20, 21)
+                else p
+                for image, p in zip(images, found, strict=True)
+            ]
+
+    out = tmp_path / "a.json"
+    run_film(Blinking(), film, None, out, follow=FollowOptions(stride=1))
+    frames = json.loads(out.read_text())
+    marks = [[p.get("filled") for p in frame["people"]] for frame in frames]
+    assert [i for i, own in enumerate(marks) if [9] in own] == [20, 21]
+    run_film(Blinking(), film, None, out, smoothing=SmoothingOptions(max_gap_s=0.0))
+    assert '"filled"' not in out.read_text()
+
+
+def test_small_hands_and_faces_are_looked_at_again(film, tmp_path):
+    class Looking(FakePose):
+        size_hw = (256, 192)
+        calls = 0
+
+        @property
+        def estimator(self):
+            return self
+
+        def __call__(self, images, boxes, **options):
+            self.calls += 1
+            return self.oracle.estimate(images, boxes)
+
+    once, twice = Looking(), Looking()
+    run_film(once, film, None, tmp_path / "a.json")
+    run_film(twice, film, None, tmp_path / "b.json", second_look=SecondLookOptions(least_px=2))
+    assert twice.calls > 1.5 * once.calls
+
+
+def test_people_take_over_proportions(film, tmp_path):
+    long_arms = Proportions.from_dict({**LENGTHS, "forearm": 2 * LENGTHS["forearm"]})
+    for name, to in (("long", long_arms), ("usual", Proportions.average())):
+        run_film(FakePose(), film, None, tmp_path / f"{name}.json", retarget=Retargeter(to))
+
+    def forearm(name):
+        points = _points(tmp_path / f"{name}.json")
+        return np.linalg.norm(points[:, 7] - points[:, 9], axis=-1)
+
+    np.testing.assert_allclose(forearm("long") / forearm("usual"), 2, rtol=0.01)
+    one = tmp_path / "one.json"
+    run_film(FakePose(), film, None, one, retarget=Retargeter(long_arms), retarget_id=1)
+    assert {tuple(p.track_ids.tolist()) for p in load(one)} == {(1,)}
+    fit = Retargeter(long_arms, RetargetOptions(framing="fit"))
+    with pytest.raises(ValueError, match="framing"):
+        run_film(FakePose(), film, tmp_path / "o.mp4", film=FilmOptions(overlay=True), retarget=fit)
+
+
+def test_long_films_are_measured_in_a_part_of_their_frames(film, tmp_path, monkeypatch):
+    for measured in (2000, 10):
+        monkeypatch.setattr(video, "_MEASURED", measured)
+        to = Retargeter(Proportions.average())
+        run_film(FakePose(), film, None, tmp_path / f"{measured}.json", retarget=to)
+    apart = _points(tmp_path / "10.json") - _points(tmp_path / "2000.json")
+    assert 0 < np.abs(apart).max() < 3
 
 
 def test_the_journal_loses_nothing(tmp_path):
     rng = np.random.default_rng(0)
     people = People(rng.random((2, 133, 2)), rng.random((2, 133)),
                     Boxes([[0, 0, 3, 4]] * 2, [0.5, 1]), (5, 6), [7, 3])  # fmt: skip
-    entries = [Entry(3, 0.1, people), Entry(9, 0.3, People.empty((5, 6)))]
+    filled = rng.random((2, 133)) < 0.5
+    entries = [Entry(3, 0.1, people, filled), Entry(9, 0.3, People.empty((5, 6)))]
     journal = Journal(tmp_path / "j", {"a": 1})
     for entry in entries:
         journal.append(entry)
@@ -160,6 +254,8 @@ def test_the_journal_loses_nothing(tmp_path):
     np.testing.assert_array_equal(first.people.scores, people.scores)
     np.testing.assert_array_equal(first.people.boxes.scores, people.boxes.scores)
     np.testing.assert_array_equal(first.people.track_ids, people.track_ids)
+    np.testing.assert_array_equal(first.filled, filled)
+    assert second.filled is None
     assert (len(second.people), second.people.image_hw) == (0, (5, 6))
     again.close()
     assert Journal(tmp_path / "j", {"a": 2}).count == 0
@@ -201,7 +297,7 @@ def test_nothing_to_do(tmp_path, film):
 @pytest.fixture
 def model(monkeypatch) -> FakePose:
     fake = FakePose()
-    monkeypatch.setattr(command, "_open_model", lambda args: fake)
+    monkeypatch.setattr(command, "open_model", lambda args, say: fake)
     return fake
 
 
@@ -229,6 +325,49 @@ def test_wrong_calls(model, film, tmp_path, capsys, arguments, message):
     arguments = [names.get(a, a if a.startswith("-") else str(tmp_path / a)) for a in arguments]
     assert main(["video", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def _options(*words):
+    return build_parser().parse_args(["video", "in.mp4", "-o", "o.mp4", *words])
+
+
+def test_each_step_has_a_switch():
+    usual = _options()
+    assert command.sanity_of(usual) == SanityOptions()
+    assert command.smoothing_of(usual) == SmoothingOptions()
+    assert command.sanity_of(_options("--no-sanity")) is None
+    assert command.smoothing_of(_options("--no-smooth")) is None
+    kept = command.sanity_of(_options("--keep", "swaps", "--keep", "faces"))
+    assert kept == SanityOptions(swaps=False, faces=False)
+    strong = command.smoothing_of(_options("--strength", "2,face=0", "--max-gap", "1"))
+    assert strong == with_strength(
+        SmoothingOptions(max_gap_s=1.0), {"body": 2, "hands": 2, "feet": 2, "face": 0}
+    )
+    switches = {name for name, value in vars(SanityOptions()).items() if value is True}
+    assert set(command.RULES) == switches
+    assert command.FRAMINGS == FRAMINGS
+
+
+def test_proportions_come_from_a_picture_a_file_or_numbers(model, film, tmp_path, capsys):
+    hero = tmp_path / "hero.png"
+    hero.write_bytes(b"a picture, for the stand-in")
+    save(CLIP.truth[5], tmp_path / "hero.json")
+    found = []
+    for reference in (str(hero), str(tmp_path / "hero.json"), "arm=0.6,leg=0.9"):
+        out = tmp_path / f"{len(found)}.json"
+        words = ["--json", str(out), "--retarget", reference, "--no-smooth"]
+        assert main(["video", str(film), *words]) == 0
+        found.append(_points(out))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-2)
+    assert np.abs(found[2] - found[0]).max() > 1
+    for wrong, message in (
+        ("nowhere.png", "no picture"),
+        ("nose=3", "unknown"),
+        ("arm=x", "number"),
+    ):
+        words = ["--json", str(tmp_path / "x.json"), "--retarget", wrong]
+        assert main(["video", str(film), *words]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_progress_has_a_rate_and_the_time_left(monkeypatch, capsys):

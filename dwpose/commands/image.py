@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,30 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .image_paths import MAP_SUFFIX, OVERLAY_SUFFIX, collect, output_stems
+from .options import add_drawing, add_models, drawing_options, open_model, parse_count
 
 if TYPE_CHECKING:
     from ..pipeline import DWPose
 
-# The names of render.STYLES, repeated because --help must not load numpy; a test compares them.
-STYLES = (
-    "dwpose",
-    "controlnet-aux",
-    "xinsir",
-    "xinsir-joints",
-    "comfy-core",
-    "wan-animate",
-    "mimic-motion",
-    "musepose",
-    "musepose-own-hands",
-    "dwpose-feet",
-)
-# Each part, and what render calls its threshold.
-PARTS = {
-    "body": "body_threshold",
-    "hands": "hand_threshold",
-    "face": "face_threshold",
-    "feet": "feet_threshold",
-}
 ORDERS = ("left-to-right", "size", "score")
 
 _EPILOG = """\
@@ -72,105 +52,13 @@ def add_parser(subparsers: Any) -> None:
     add = group.add_argument
     add("--json", action="store_true", help="also NAME_keypoints.json (POSE_KEYPOINT, OpenPose)")
     add("--overlay", action="store_true", help="also NAME_overlay.png, the map over the picture")
-    add("--style", choices=STYLES, default="dwpose", help="whose drawing (default: dwpose)")
-    add(
-        "--size",
-        type=parse_size,
-        metavar="N|WxH",
-        help="size of the map: its longer side, or width x height (default: the picture's)",
-    )
-    add(
-        "--parts",
-        type=parse_parts,
-        metavar="LIST",
-        help=f"draw only these of {','.join(PARTS)} (default: the style's)",
-    )
-    add(
-        "--threshold",
-        type=parse_thresholds,
-        default={},
-        metavar="T|PART=T,..",
-        help="least score of a drawn point, for all parts or for each (default: the style's); "
-        "the body's also decides which points the keypoint file shows",
-    )
-
-    group = parser.add_argument_group("models")
-    add = group.add_argument
-    add("--model", metavar="ID|FILE", default="auto", help="pose network (see: dwpose models list)")
-    add(
-        "--detector",
-        metavar="ID|FILE|none",
-        default="auto",
-        help="person detector; none looks at the whole picture",
-    )
-    add("--models-folder", metavar="DIR", help="where model files are kept")
-    add("--runtime", choices=("auto", "torch", "onnxruntime"), default="auto")
-    add("--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:1, mps ... (auto)")
-    add("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto")
+    add_drawing(group, "the picture's")
+    add_models(parser)
 
     group = parser.add_argument_group("people")
     add = group.add_argument
     add("--max-people", type=parse_count, metavar="N", help="keep the first N of the order")
     add("--order", choices=ORDERS, default=ORDERS[0], help=f"order of people ({ORDERS[0]})")
-
-
-def parse_size(text: str) -> int | tuple[int, int]:
-    """Read `--size`: a longer side in pixels, or (height, width) from WIDTHxHEIGHT."""
-    match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text)
-    if match is None or not all(0 < int(n) <= 16384 for n in match.groups() if n is not None):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a size (1024) nor WxH (768x1024)")
-    if match[2] is None:
-        return int(match[1])
-    return int(match[2]), int(match[1])
-
-
-def parse_parts(text: str) -> frozenset[str]:
-    """Read `--parts`: names with commas between."""
-    parts = frozenset(name.strip() for name in text.split(",") if name.strip())
-    if not parts or not parts <= set(PARTS):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(PARTS)}")
-    return parts
-
-
-def parse_thresholds(text: str) -> dict[str, float]:
-    """Read `--threshold`: one number for every part, or PART=NUMBER with commas between."""
-    thresholds: dict[str, float] = {}
-    for item in text.split(","):
-        name, equals, number = item.rpartition("=")
-        name = name.strip()
-        try:
-            value = float(number)
-        except ValueError:
-            value = float("nan")
-        if not 0 <= value <= 1 or (equals and name not in PARTS):
-            raise argparse.ArgumentTypeError(
-                f"{item!r} is neither a number in 0..1 nor PART=NUMBER with a part of "
-                + ", ".join(PARTS)
-            )
-        thresholds.update({name: value} if equals else dict.fromkeys(PARTS, value))
-    return thresholds
-
-
-def parse_count(text: str) -> int:
-    """Read a number of at least one."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return int(text)
-
-
-def map_size(size: int | tuple[int, int] | None, image_hw: tuple[int, int]) -> tuple[int, int]:
-    """Return height and width of the pose map of a picture.
-
-    Args:
-        size: what `parse_size` gave; None is the picture's own size.
-        image_hw: height and width of the picture in pixels.
-    """
-    if size is None:
-        return image_hw
-    if isinstance(size, tuple):
-        return size
-    factor = size / max(image_hw)
-    return max(round(image_hw[0] * factor), 1), max(round(image_hw[1] * factor), 1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -199,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if not jobs:
         return 1 if missing else 0
     try:
-        model = _open_model(args)
+        model = open_model(args, _say)
     except (ValueError, FileNotFoundError) as error:
         _say(str(error))
         return 2
@@ -232,38 +120,6 @@ def outputs_of(stem: Path, json: bool, overlay: bool) -> dict[str, Path]:
     return outputs
 
 
-def drawing_options(parts: frozenset[str] | None, thresholds: dict[str, float]) -> dict[str, Any]:
-    """Return the keyword arguments of `render.draw_pose_map` for `--parts` and `--threshold`."""
-    options: dict[str, Any] = {PARTS[part]: value for part, value in thresholds.items()}
-    if parts is not None:
-        options |= {part: part in parts for part in PARTS}
-    return options
-
-
-def _open_model(args: argparse.Namespace) -> DWPose:
-    """Open the networks and tell the user in a line which, on what, and why."""
-    from ..pipeline import DWPose
-    from ..runtimes.pretrained import choose_detector, choose_estimator
-
-    names = {"estimator": args.model, "detector": args.detector}
-    model = DWPose.from_pretrained(
-        args.model,
-        args.detector,
-        runtime=args.runtime,
-        device=args.device,
-        precision=args.precision,
-        folder=args.models_folder,
-    )
-    for role, choose in (("estimator", choose_estimator), ("detector", choose_detector)):
-        if names[role] == "auto":
-            names[role] = str(choose(args.models_folder)[0])
-    running = [f"{names[role]} with {info}" for role, info in model.info.items()]
-    _say("; ".join(running if "detector" in model.info else [*running, "no detector"]))
-    if model.notice:
-        _say(model.notice)
-    return model
-
-
 def _work(model: DWPose, jobs: list[_Job], args: argparse.Namespace) -> Iterator[int | None]:
     """Do the pictures one by one; yields how many people each has, or None where it failed."""
     from tqdm import tqdm
@@ -282,7 +138,7 @@ def _work(model: DWPose, jobs: list[_Job], args: argparse.Namespace) -> Iterator
 def _do(model: DWPose, job: _Job, args: argparse.Namespace) -> int:
     from ..io import openpose_json
     from ..io.images import load_image, save_image
-    from ..render import draw_pose_map, overlay
+    from ..render import draw_pose_map, map_size, overlay
     from ..types import DEFAULT_THRESHOLD
 
     image = load_image(job.path)

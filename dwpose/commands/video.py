@@ -8,10 +8,24 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .image import STYLES, drawing_options, parse_count, parse_parts, parse_size, parse_thresholds
+from .options import (
+    add_drawing,
+    add_models,
+    drawing_options,
+    open_model,
+    parse_count,
+    parse_strengths,
+)
 
 if TYPE_CHECKING:
-    from ..pipeline import DWPose
+    from ..retarget import Retargeter
+    from ..sanity import SanityOptions
+    from ..smoothing import SmoothingOptions
+
+# The checks of sanity.SanityOptions and retarget.FRAMINGS, repeated because --help must not load
+# numpy; a test compares them.
+RULES = ("swaps", "hands", "faces", "limbs")
+FRAMINGS = ("keep", "reference", "fit")
 
 # Without a terminal a line of progress is printed this often.
 _LINE_EVERY_S = 15.0
@@ -23,11 +37,17 @@ examples:
   dwpose video dance.mp4 -o dance_overlay.mp4 --overlay
   dwpose video frames/ -o pose_frames/
       a folder of pictures to a folder of pose maps; --fps 24 and -o film.mp4 make a film of it
-  dwpose video dance.mp4 -o pose.mp4 --stride 1 --detect-every 1
-      each frame by itself, many times slower
+  dwpose video dance.mp4 -o pose.mp4 --strength 1.5,face=0.5 --second-look
+      steadier bodies and hands, livelier faces; small hands and faces seen from near
+  dwpose video dance.mp4 -o pose.mp4 --retarget hero.png --framing reference
+      the dancer's movements with the proportions of the person in a picture, where they stand
+  dwpose video dance.mp4 -o pose.mp4 --retarget torso=1,arm=0.6,leg=0.9
+  dwpose video dance.mp4 -o pose.mp4 --stride 1 --detect-every 1 --no-smooth --no-sanity
+      each frame by itself, as the network sees it, many times slower
 
 Killed and started again with the same call, it goes on after the last finished frame, which is
-kept in OUT.poses.jsonl until all is done.
+kept in OUT.poses.jsonl until all is done. With --keep-journal that file stays, and another call
+with other smoothing, checks, proportions or drawing takes the poses from it.
 
 exit codes: 0 done, 1 the work failed, 2 wrong call or no film
 """
@@ -52,21 +72,7 @@ def add_parser(subparsers: Any) -> None:
     group = parser.add_argument_group("what to draw")
     add = group.add_argument
     add("--overlay", action="store_true", help="over the source's frames instead of on black")
-    add("--style", choices=STYLES, default="dwpose", help="whose drawing (default: dwpose)")
-    add(
-        "--size",
-        type=parse_size,
-        metavar="N|WxH",
-        help="size of the map: its longer side, or width x height (default: the film's)",
-    )
-    add("--parts", type=parse_parts, metavar="LIST", help="only these of body,hands,face,feet")
-    add(
-        "--threshold",
-        type=parse_thresholds,
-        default={},
-        metavar="T|PART=T,..",
-        help="least score of a drawn point, for all parts or for each (default: the style's)",
-    )
+    add_drawing(group, "the film's")
     add("--no-audio", action="store_true", help="leave the sound out")
     add("--crf", type=int, default=18, metavar="N", help="quality, 0 best to 51 worst (18)")
     add("--fps", type=float, metavar="N", help="frames a second of a folder (25)")
@@ -81,14 +87,42 @@ def add_parser(subparsers: Any) -> None:
         help="most frames without a look at the whole picture (60)",
     )
 
-    group = parser.add_argument_group("models")
+    add("--second-look", action="store_true", help="look again at small hands and faces")
+
+    group = parser.add_argument_group("finishing poses")
     add = group.add_argument
-    add("--model", metavar="ID|FILE", default="auto", help="pose network (see: dwpose models list)")
-    add("--detector", metavar="ID|FILE|none", default="auto", help="person detector")
-    add("--models-folder", metavar="DIR", help="where model files are kept")
-    add("--runtime", choices=("auto", "torch", "onnxruntime"), default="auto")
-    add("--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:1, mps ... (auto)")
-    add("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto")
+    add(
+        "--smooth",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="steady the poses, without lag, and fill gaps (default: on)",
+    )
+    add(
+        "--strength",
+        type=parse_strengths,
+        default={},
+        metavar="S|PART=S,..",
+        help="how strongly, for all parts or for each; 0 leaves a part as it is (1)",
+    )
+    add("--max-gap", type=float, metavar="S", help="longest gap that is filled, seconds (0.4)")
+    add("--no-sanity", action="store_true", help="leave impossible poses as they are")
+    add(
+        "--keep",
+        action="append",
+        choices=RULES,
+        default=[],
+        metavar="RULE",
+        help=f"leave one kind of them ({', '.join(RULES)}); may be repeated",
+    )
+    add(
+        "--retarget",
+        metavar="REF",
+        help="take over the proportions of a picture's or keypoint file's person, or "
+        "NAME=LENGTH,.. in heights of the torso",
+    )
+    add("--framing", choices=FRAMINGS, default="keep", help="where they stand then (keep)")
+    add("--track-id", type=int, metavar="N", help="retarget this person, and leave out the others")
+    add_models(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
     from ..following import FollowOptions
     from ..io.film import ENDINGS, check_ending
     from ..io.frames import open_frames
+    from ..second_look import SecondLookOptions
     from ..types import DEFAULT_THRESHOLD
     from ..video import FilmOptions, run_film
 
@@ -125,7 +160,9 @@ def run(args: argparse.Namespace) -> int:
             crf=args.crf,
             threshold=args.threshold.get("body", DEFAULT_THRESHOLD),
         )
-        model = _open_model(args)
+        smoothing, sanity = smoothing_of(args), sanity_of(args)
+        model = open_model(args, _say)
+        retarget = _retargeter(args, model)
     except (ValueError, FileNotFoundError) as error:
         _say(str(error))
         return 2
@@ -140,6 +177,11 @@ def run(args: argparse.Namespace) -> int:
             output,
             args.json,
             follow=follow,
+            second_look=SecondLookOptions() if args.second_look else None,
+            sanity=sanity,
+            smoothing=smoothing,
+            retarget=retarget,
+            retarget_id=args.track_id,
             film=film,
             fresh=args.restart,
             keep_journal=args.keep_journal,
@@ -201,23 +243,34 @@ class _Bar:
             self._bar = None
 
 
-def _open_model(args: argparse.Namespace) -> DWPose:
-    """Open the networks and tell the user on what they run."""
-    from ..pipeline import DWPose
+def smoothing_of(args: argparse.Namespace) -> SmoothingOptions | None:
+    """Return what `--smooth`, `--strength` and `--max-gap` ask for."""
+    from ..smoothing import SmoothingOptions, with_strength
 
-    model = DWPose.from_pretrained(
-        args.model,
-        args.detector,
-        runtime=args.runtime,
-        device=args.device,
-        precision=args.precision,
-        folder=args.models_folder,
+    if not args.smooth:
+        return None
+    options = (
+        SmoothingOptions() if args.max_gap is None else SmoothingOptions(max_gap_s=args.max_gap)
     )
-    running = [f"{role} with {info}" for role, info in model.info.items()]
-    _say("; ".join(running if "detector" in model.info else [*running, "no detector"]))
-    if model.notice:
-        _say(model.notice)
-    return model
+    return with_strength(options, args.strength)
+
+
+def sanity_of(args: argparse.Namespace) -> SanityOptions | None:
+    """Return what `--no-sanity` and `--keep` ask for."""
+    from ..sanity import SanityOptions
+
+    switches: dict[str, Any] = dict.fromkeys(args.keep, False)
+    return None if args.no_sanity else SanityOptions(**switches)
+
+
+def _retargeter(args: argparse.Namespace, model: Any) -> Retargeter | None:
+    from ..proportions import read_proportions
+    from ..retarget import Retargeter, RetargetOptions
+
+    if args.retarget is None:
+        return None
+    reference = read_proportions(args.retarget, model.pose)
+    return Retargeter(reference, RetargetOptions(framing=args.framing))
 
 
 def _say(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .options import DrawOptions
+from .options import DrawOptions, map_size
 from .pose_map import draw_keypoints, draw_pose_map, draw_pose_mask, draw_pose_rgba, overlay
 from .styles import STYLES, PoseStyle, find_style
 from .svg import draw_svg, save_svg
@@ -17,6 +17,7 @@ __all__ = [
     "draw_pose_rgba",
     "draw_svg",
     "find_style",
+    "map_size",
     "overlay",
     "save_svg",
 ]

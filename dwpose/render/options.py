@@ -52,3 +52,18 @@ class DrawOptions:
             value = getattr(self, field.name)
             if field.name.endswith("_threshold") and value is not None and math.isnan(value):
                 raise ValueError(f"{field.name} must be a number or None, got {value}")
+
+
+def map_size(size: int | tuple[int, int] | None, image_hw: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of the pose map of a picture.
+
+    Args:
+        size: longer side in pixels, or height and width; None is the picture's own size.
+        image_hw: height and width of the picture in pixels.
+    """
+    if size is None:
+        return image_hw
+    if isinstance(size, tuple):
+        return size
+    factor = size / max(image_hw)
+    return max(round(image_hw[0] * factor), 1), max(round(image_hw[1] * factor), 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,7 @@ import pytest
 from dwpose.cli import main
 from dwpose.commands import image as command
 from dwpose.io import openpose_json
-from dwpose.pipeline import ORDERS
-from dwpose.render import STYLES, draw_pose_map, overlay
+from dwpose.render import draw_pose_map, overlay
 from dwpose.types import Boxes, People
 
 HW = (60, 80)
@@ -46,7 +44,7 @@ class FakeModel:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     fake = FakeModel()
-    monkeypatch.setattr(command, "_open_model", lambda args: fake)
+    monkeypatch.setattr(command, "open_model", lambda args, say: fake)
     return fake
 
 
@@ -210,56 +208,3 @@ def test_an_unknown_model_is_a_wrong_call(
     assert main(["image", str(picture("a.png")), *words]) == 2
     assert "dw-ll-384" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("1024", 1024), ("768x1024", (1024, 768)), ("1X2", (2, 1))],
-)
-def test_size(text: str, expected: Any):
-    assert command.parse_size(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "0", "-4", "12x", "x12", "0x5", "1e3", "99999", "1x2x3"])
-def test_size_refuses(text: str):
-    with pytest.raises(argparse.ArgumentTypeError, match="size"):
-        command.parse_size(text)
-
-
-@pytest.mark.parametrize(
-    ("size", "image_hw", "expected"),
-    [
-        (None, (30, 40), (30, 40)),
-        (80, (30, 40), (60, 80)),
-        (80, (40, 30), (80, 60)),
-        ((5, 6), (40, 30), (5, 6)),
-        (16, (1, 4000), (1, 16)),
-    ],
-)
-def test_map_size(size: Any, image_hw: tuple[int, int], expected: tuple[int, int]):
-    assert command.map_size(size, image_hw) == expected
-
-
-def test_thresholds():
-    everywhere = {"body": 0.4, "hands": 0.4, "face": 0.4, "feet": 0.4}
-    assert command.parse_thresholds("0.4") == everywhere
-    assert command.parse_thresholds("0.4,face=0.9") == {**everywhere, "face": 0.9}
-    assert command.parse_thresholds("body=0,hands=1") == {"body": 0.0, "hands": 1.0}
-
-
-@pytest.mark.parametrize("text", ["", "body", "body=", "arm=0.3", "1.5", "-1", "nan", "=0.3"])
-def test_thresholds_refuse(text: str):
-    with pytest.raises(argparse.ArgumentTypeError, match="number"):
-        command.parse_thresholds(text)
-
-
-def test_parts_refuse():
-    assert command.parse_parts("body, face") == {"body", "face"}
-    for text in ("", ",", "body,arms"):
-        with pytest.raises(argparse.ArgumentTypeError, match="list"):
-            command.parse_parts(text)
-
-
-def test_names_repeated_for_help_are_those_of_the_library():
-    assert tuple(STYLES) == command.STYLES
-    assert set(command.ORDERS) == set(ORDERS) - {"given"}

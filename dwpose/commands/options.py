@@ -1,0 +1,165 @@
+"""Options that several commands share: what to draw, which networks to run and on what."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..pipeline import DWPose
+
+# The names of render.STYLES, repeated because --help must not load numpy; a test compares them.
+STYLES = (
+    "dwpose",
+    "controlnet-aux",
+    "xinsir",
+    "xinsir-joints",
+    "comfy-core",
+    "wan-animate",
+    "mimic-motion",
+    "musepose",
+    "musepose-own-hands",
+    "dwpose-feet",
+    "comfy-core-feet",
+)
+# Each part, and what render calls its threshold.
+PARTS = {
+    "body": "body_threshold",
+    "hands": "hand_threshold",
+    "face": "face_threshold",
+    "feet": "feet_threshold",
+}
+
+
+def add_drawing(group: Any, size_of: str) -> None:
+    """Add `--style`, `--size`, `--parts` and `--threshold` to a group of a parser.
+
+    Args:
+        group: the group.
+        size_of: whose size the map has by default, for the help.
+    """
+    add = group.add_argument
+    add("--style", choices=STYLES, default="dwpose", help="whose drawing (default: dwpose)")
+    add(
+        "--size",
+        type=parse_size,
+        metavar="N|WxH",
+        help=f"size of the map: its longer side, or width x height (default: {size_of})",
+    )
+    add(
+        "--parts",
+        type=parse_parts,
+        metavar="LIST",
+        help=f"draw only these of {','.join(PARTS)} (default: the style's)",
+    )
+    add(
+        "--threshold",
+        type=parse_thresholds,
+        default={},
+        metavar="T|PART=T,..",
+        help="least score of a drawn point, for all parts or for each (default: the style's); "
+        "the body's also decides which points the keypoint file shows",
+    )
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `open_model` reads."""
+    add = parser.add_argument_group("models").add_argument
+    add("--model", metavar="ID|FILE", default="auto", help="pose network (see: dwpose models list)")
+    add(
+        "--detector",
+        metavar="ID|FILE|none",
+        default="auto",
+        help="person detector; none looks at the whole picture",
+    )
+    add("--models-folder", metavar="DIR", help="where model files are kept")
+    add("--runtime", choices=("auto", "torch", "onnxruntime"), default="auto")
+    add("--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:1, mps ... (auto)")
+    add("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto")
+
+
+def parse_size(text: str) -> int | tuple[int, int]:
+    """Read `--size`: a longer side in pixels, or (height, width) from WIDTHxHEIGHT."""
+    match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text)
+    if match is None or not all(0 < int(n) <= 16384 for n in match.groups() if n is not None):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a size (1024) nor WxH (768x1024)")
+    if match[2] is None:
+        return int(match[1])
+    return int(match[2]), int(match[1])
+
+
+def parse_parts(text: str) -> frozenset[str]:
+    """Read `--parts`: names with commas between."""
+    parts = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if not parts or not parts <= set(PARTS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(PARTS)}")
+    return parts
+
+
+def parse_thresholds(text: str) -> dict[str, float]:
+    """Read `--threshold`: one number for every part, or PART=NUMBER with commas between."""
+    return _by_part(text, 1.0)
+
+
+def parse_strengths(text: str) -> dict[str, float]:
+    """Read `--strength`: the same with numbers up to 100."""
+    return _by_part(text, 100.0)
+
+
+def _by_part(text: str, most: float) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for item in text.split(","):
+        name, equals, number = item.rpartition("=")
+        name = name.strip()
+        try:
+            value = float(number)
+        except ValueError:
+            value = float("nan")
+        if not 0 <= value <= most or (equals and name not in PARTS):
+            raise argparse.ArgumentTypeError(
+                f"{item!r} is neither a number in 0..{most:g} nor PART=NUMBER with a part of "
+                + ", ".join(PARTS)
+            )
+        found.update({name: value} if equals else dict.fromkeys(PARTS, value))
+    return found
+
+
+def parse_count(text: str) -> int:
+    """Read a number of at least one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
+def drawing_options(parts: frozenset[str] | None, thresholds: dict[str, float]) -> dict[str, Any]:
+    """Return the keyword arguments of `render.draw_pose_map` for `--parts` and `--threshold`."""
+    options: dict[str, Any] = {PARTS[part]: value for part, value in thresholds.items()}
+    if parts is not None:
+        options |= {part: part in parts for part in PARTS}
+    return options
+
+
+def open_model(args: argparse.Namespace, say: Callable[[str], None]) -> DWPose:
+    """Open the networks and tell the user in a line which, on what, and why."""
+    from ..pipeline import DWPose
+    from ..runtimes.pretrained import choose_detector, choose_estimator
+
+    names = {"estimator": args.model, "detector": args.detector}
+    model = DWPose.from_pretrained(
+        args.model,
+        args.detector,
+        runtime=args.runtime,
+        device=args.device,
+        precision=args.precision,
+        folder=args.models_folder,
+    )
+    for role, choose in (("estimator", choose_estimator), ("detector", choose_detector)):
+        if names[role] == "auto":
+            names[role] = str(choose(args.models_folder)[0])
+    running = [f"{names[role]} with {info}" for role, info in model.info.items()]
+    say("; ".join(running if "detector" in model.info else [*running, "no detector"]))
+    if model.notice:
+        say(model.notice)
+    return model
