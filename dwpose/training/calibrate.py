@@ -14,6 +14,7 @@ import torch
 from ..models.rtmpose import RTMPose
 from ..simcc import decode
 from ..types import DEFAULT_THRESHOLD
+from .batch import normalize_images
 from .pool import OUTSIDE, SEEN, CropPool
 
 # A seen point counts as found within this share of the crop's width, as missed beyond the other.
@@ -51,9 +52,9 @@ def score_gain(
     for start in range(0, count, batch):
         indices = np.arange(start, min(start + batch, count))
         given = pool.batch(indices)
-        curves = model(torch.from_numpy(given.images))
+        curves = model(normalize_images(given["image"]))
         guess, score = decode(*(curve.float().numpy() for curve in curves))
-        apart = np.linalg.norm(guess - given.keypoints, axis=-1) / pool.size_hw[1]
+        apart = np.linalg.norm(guess - given["keypoints"].numpy(), axis=-1) / pool.size_hw[1]
         seen = pool.visibility[indices]
         label = np.zeros(score.shape, np.int64)
         label[(seen == SEEN) & (apart <= FOUND_SHARE)] = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,42 @@ def save_network(path: Path, model: nn.Module, half: bool = False, note: str = "
     save_tensors(path, state, network_metadata(model, note))
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a resumable state (networks, optimizer, counters) with torch, atomically."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomically(path, buffer.getvalue())
+def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write a resumable state: one safetensors file with the facts in its header.
+
+    A copy of the facts for people goes beside it as ``.json``; it is never read back, so the two
+    cannot disagree.
+
+    Args:
+        path: the file, ``*.safetensors``.
+        tensors: by name.
+        facts: anything that JSON can hold.
+    """
+    save_tensors(path, tensors, facts)
+    text = json.dumps(facts, indent=1, sort_keys=True)
+    write_atomically(path.with_suffix(".json"), text.encode())
 
 
-def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote; only tensors and plain values are accepted."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_state` wrote: tensors on the CPU, and the facts.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no facts.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        if "dwpose" not in metadata:
+            raise ValueError(f"{path} holds no training state; name the folder of another run")
+        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata["dwpose"])  # noqa: SIM118
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Sum up a network's weights: the same text for the same weights, on whatever device."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

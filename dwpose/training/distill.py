@@ -30,6 +30,7 @@ from .losses import (
     kd_loss,
     kl_discrete_loss,
 )
+from .supervised import copy_network
 
 Distiller = TypeVar("Distiller", bound="_Distiller")
 
@@ -160,9 +161,7 @@ class StageOne(_Distiller):
         Args:
             student: an averaged copy of `self.student` to take instead.
         """
-        model = RTMPose(self.student.config).to(next(self.student.parameters()).device)
-        model.load_state_dict((self.student if student is None else student).state_dict())
-        return model.eval()
+        return copy_network(self.student if student is None else student, self.student)
 
 
 class _Head(nn.Module):

@@ -17,12 +17,12 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from ..crop import normalize
 from ..geometry import transform_points, warp_matrix
 from ..io.atomic import write_atomically
-from ..simcc import encode
 from ..skeleton import FLIP_INDICES
+from .batch import RawBatch
 
 SEEN, HIDDEN, OUTSIDE = 2, 1, 0
 
@@ -52,27 +52,6 @@ class VariationConfig:
     drop: float = 0.2
     hidden_weight: float = 0.5
     outside_weight: float = 0.15
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One training batch, all float32.
-
-    Attributes:
-        images: [N, 3, H, W], normalised RGB.
-        keypoints: [N, K, 2] in crop pixels.
-        labels_x: [N, K, 2W].
-        labels_y: [N, K, 2H].
-        weights: [N, K] for the SimCC loss.
-        inside: [N, K], `weights` where the point lies in the crop, else 0.
-    """
-
-    images: npt.NDArray[np.float32]
-    keypoints: npt.NDArray[np.float32]
-    labels_x: npt.NDArray[np.float32]
-    labels_y: npt.NDArray[np.float32]
-    weights: npt.NDArray[np.float32]
-    inside: npt.NDArray[np.float32]
 
 
 def write_shard(
@@ -142,7 +121,7 @@ class CropPool:
         indices: npt.NDArray[np.int64],
         rng: np.random.Generator | None = None,
         variation: VariationConfig | None = None,
-    ) -> Batch:
+    ) -> RawBatch:
         """Put crops together; as stored when `rng` is None, else varied."""
         settings = variation or VariationConfig()
         images = np.empty((len(indices), *self.size_hw, 3), np.uint8)
@@ -155,17 +134,48 @@ class CropPool:
                     image, keypoints[i], visibility[i], rng, settings
                 )
             images[i] = image
-        return label(images, keypoints, visibility, settings)
+        strength = np.array((settings.outside_weight, settings.hidden_weight, 1.0), np.float32)
+        return {
+            "image": torch.from_numpy(images),
+            "keypoints": torch.from_numpy(keypoints),
+            "weights": torch.from_numpy(strength[visibility]),
+        }
 
-    def batches(
-        self, size: int, seed: int, start: int = 0, variation: VariationConfig | None = None
-    ) -> Iterator[Batch]:
-        """Endless varied batches; batch `i` depends on the seed and `i` alone."""
-        step = start
-        while True:
-            rng = np.random.default_rng((seed, step))
-            yield self.batch(rng.integers(0, len(self), size), rng, variation)
-            step += 1
+
+class PoolSource:
+    """Varied crops of a pool, drawn at random, as a `batch.BatchSource`.
+
+    Args:
+        pool: the crops.
+        batch: crops a batch and process.
+        epoch_length: batches that are called an epoch.
+        seed: of draws and variation.
+        variation: how crops are varied.
+        rank: which of several processes this is; each draws its own crops.
+    """
+
+    def __init__(
+        self,
+        pool: CropPool,
+        batch: int,
+        epoch_length: int,
+        seed: int = 0,
+        variation: VariationConfig | None = None,
+        rank: int = 0,
+    ) -> None:
+        self.pool, self.batch, self.seed, self.rank = pool, batch, seed, rank
+        self.epoch_length, self.variation = epoch_length, variation
+
+    def __len__(self) -> int:
+        return self.epoch_length
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[RawBatch]:
+        """Yield the batches of an epoch from the `start`-th on."""
+        for step in range(start, self.epoch_length):
+            seed = (self.seed, self.rank, epoch * self.epoch_length + step)
+            rng = np.random.default_rng(seed)
+            chosen = rng.integers(0, len(self.pool), self.batch)
+            yield self.pool.batch(chosen, rng, self.variation)
 
 
 def vary(
@@ -210,25 +220,3 @@ def vary(
         covered = (x >= left) & (x < left + wide) & (y >= top) & (y < top + high)
         visibility = np.where(covered & (visibility == SEEN), HIDDEN, visibility).astype(np.uint8)
     return image, keypoints, visibility
-
-
-def label(
-    images: npt.NDArray[np.uint8],
-    keypoints: npt.NDArray[np.float32],
-    visibility: npt.NDArray[np.uint8],
-    settings: VariationConfig,
-) -> Batch:
-    """Turn crops and points into what the losses take."""
-    size_hw = images.shape[1:3]
-    present = visibility > OUTSIDE
-    labels_x, labels_y, _ = encode(keypoints, present.astype(np.float32), size_hw)
-    strength = np.array((settings.outside_weight, settings.hidden_weight, 1.0), np.float32)
-    weights = strength[visibility]
-    return Batch(
-        normalize(images),
-        keypoints,
-        labels_x,
-        labels_y,
-        weights,
-        np.where(present, weights, 0).astype(np.float32),
-    )

@@ -6,7 +6,7 @@ import math
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # LinearLR start_factor and eta_min / base_lr of DWPose's configs.
 WARM_UP_START = 1e-5
@@ -14,6 +14,8 @@ FINAL_SHARE = 0.05
 # EMAHook of DWPose's configs, and ExpMomentumEMA's default gamma.
 EMA_MOMENTUM = 2e-4
 EMA_GAMMA = 2000
+# Last parts of the names of `models.rtmcc`'s gains and offsets.
+_SCALARS = {"g", "gamma", "beta", "scale"}
 
 
 def learning_rate(iteration: int, total: int, base: float, warm_up: int = 1000) -> float:
@@ -37,11 +39,18 @@ def learning_rate(iteration: int, total: int, base: float, warm_up: int = 1000) 
     return rate * (WARM_UP_START + (1 - WARM_UP_START) * share)
 
 
-def parameter_groups(module: nn.Module, weight_decay: float = 0.05) -> list[dict]:
-    """Split parameters for AdamW: no decay on batch norms and biases, as in the originals.
+def parameter_groups(
+    module: nn.Module, weight_decay: float = 0.05, decay_scalars: bool = False
+) -> list[dict]:
+    """Split parameters for AdamW: no decay on norms and biases.
 
-    The scalars of the head (`g`, `gamma`, `beta`, `res_scale.scale`) do decay: the released
-    settings exempt only norms that torch knows as such, and names that end in `bias`.
+    Args:
+        module: what is trained; frozen parameters are left out.
+        weight_decay: of all other parameters.
+        decay_scalars: whether the gains and offsets of the head's own norms (`g`, `gamma`,
+            `beta`, `res_scale.scale`) decay. They do in the released code, which exempts only
+            norms that torch knows as such, and names that end in `bias`; that was hardly meant,
+            as its settings ask for no decay on norms.
     """
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm)
     exempt = {
@@ -56,7 +65,9 @@ def parameter_groups(module: nn.Module, weight_decay: float = 0.05) -> list[dict
     ]
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            free = id(parameter) in exempt or name.rsplit(".", 1)[-1] == "bias"
+            last = name.rsplit(".", 1)[-1]
+            free = id(parameter) in exempt or last == "bias"
+            free = free or (not decay_scalars and last in _SCALARS)
             groups[free]["params"].append(parameter)
     return groups
 
@@ -86,8 +97,13 @@ class WeightAverage:
             share = 1.0
         self.steps += 1
         present = module.state_dict()
+        averages: list[Tensor] = []
+        newest: list[Tensor] = []
         for name, average in self.module.state_dict().items():
             if average.is_floating_point():
-                average.lerp_(present[name], share)
+                averages.append(average)
+                newest.append(present[name])
             else:
                 average.copy_(present[name])
+        # All at once: one by one this is hundreds of launches on a GPU.
+        torch._foreach_lerp_(averages, newest, share)

@@ -33,7 +33,19 @@ def test_weight_decay_of_every_parameter(load_reference):
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     got = {
         names[id(parameter)]: group["weight_decay"]
-        for group in parameter_groups(model)
+        for group in parameter_groups(model, decay_scalars=True)
         for parameter in group["params"]
     }
     assert got == expected
+
+
+def test_scalars_of_the_head_decay_only_where_asked(load_reference):
+    model = RTMPose(rtmpose_config("t"))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+
+    def decayed(asked):
+        groups = parameter_groups(model, decay_scalars=asked)
+        return {names[id(p)] for group in groups if group["weight_decay"] for p in group["params"]}
+
+    scalars = {"mlp.0.g", "gau.ln.g", "gau.gamma", "gau.beta", "gau.res_scale.scale"}
+    assert decayed(True) - decayed(False) == {f"head.{name}" for name in scalars}

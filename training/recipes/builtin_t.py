@@ -11,12 +11,22 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.calibrate import scale_scores, score_gain
 from dwpose.training.checkpoint import save_network
-from dwpose.training.pool import CropPool
-from dwpose.training.supervised import SupervisedConfig, SupervisedTrainer
+from dwpose.training.distributed import join
+from dwpose.training.learner import LearnerConfig
+from dwpose.training.pool import CropPool, PoolSource
+from dwpose.training.supervised import StudentAlone
+from dwpose.training.trainer import TrainConfig, Trainer
+from dwpose.training.validate import PoolMeasure
 
 log = logging.getLogger("dwpose")
+
+# Iterations that are called an epoch: the coarse maps fade and crops are measured by it.
+EPOCH = 250
 
 
 @dataclass(frozen=True)
@@ -28,12 +38,14 @@ class Settings:
         held_out: folder of rendered crops that are never learned from; measured on, and used to
             put the scores on the usual scale at the end.
         size: RTMPose size letter.
-        iterations: length of the schedule.
+        iterations: length of the schedule, taken up to whole epochs of 250.
         batch: crops a step.
         rate: full learning rate.
         coarse: weight of the deep supervision at the start.
-        device: torch device.
+        seed: of first weights and of draws.
+        device: torch device, or auto.
         precision: fp32 or bf16.
+        compile: let torch compile the network.
         minutes: stop, resumable, after this long.
     """
 
@@ -44,33 +56,52 @@ class Settings:
     batch: int = 32
     rate: float = 1e-3
     coarse: float = 0.05
+    seed: int = 0
     device: str = "cpu"
     precision: str = "fp32"
+    compile: bool = False
     minutes: float | None = None
 
 
 def run(settings: Settings, folder: Path) -> None:
     """Train; continues a run that is in `folder`."""
-    config = SupervisedConfig(
-        size=settings.size,
-        iterations=settings.iterations,
-        batch=settings.batch,
-        rate=settings.rate,
-        coarse=settings.coarse,
-        device=settings.device,
-        precision=settings.precision,
+    ranks = join(settings.device)
+    pool, held_out = CropPool(Path(settings.pool)), CropPool(Path(settings.held_out))
+    torch.manual_seed(settings.seed)
+    network = RTMPose(rtmpose_config(settings.size, pool.size_hw))
+    # At least two, so that a dry run fades too.
+    length = max(1, min(EPOCH, settings.iterations // 2))
+    epochs = -(-settings.iterations // length)
+    config = TrainConfig(
+        learner=LearnerConfig(
+            rate=settings.rate,
+            warm_up=200,
+            loss_batch=32,
+            precision=settings.precision,
+            compile=settings.compile,
+        ),
+        epochs=epochs,
+        note="trained on rendered crops",
+        measure_every=1,
+        best_by="pck",
+        log_every=min(10, length),
+        minutes=settings.minutes,
     )
-    trainer = SupervisedTrainer(config, folder)
-    held_out = CropPool(Path(settings.held_out))
-    trainer.run(CropPool(Path(settings.pool)), held_out, minutes=settings.minutes)
-    if trainer.iteration < settings.iterations:
-        log.info("stopped at iteration %d; run again to continue", trainer.iteration)
+    trainer = Trainer(
+        StudentAlone(network, epochs, coarse=settings.coarse),
+        PoolSource(pool, settings.batch, length, settings.seed, rank=ranks.rank),
+        config,
+        folder,
+        ranks,
+        PoolMeasure(held_out, ranks.device),
+    )
+    if not trainer.run() or not ranks.first:
         return
-    network = trainer.average.module.cpu().eval()
+    network = trainer.learner.plain_model()
     gain = score_gain(network, held_out)
     scale_scores(network, gain)
-    note = (
-        f"trained on {trainer.iteration * settings.batch} rendered crops; scores times {gain:.3f}"
-    )
-    save_network(folder / "builtin-t.safetensors", network, half=True, note=note)
-    log.info("%s: %s", folder / "builtin-t.safetensors", note)
+    seen = trainer.iteration * settings.batch * ranks.world
+    note = f"trained on {seen} rendered crops; scores times {gain:.3f}"
+    path = folder / f"builtin-{settings.size}.safetensors"
+    save_network(path, network, half=True, note=note)
+    log.info("%s: %s", path, note)

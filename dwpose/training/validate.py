@@ -1,0 +1,173 @@
+"""Measuring a network while it is trained: on held-out crops, and as COCO-WholeBody does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..estimator import Estimator
+from ..io.coco import CocoDataset, CocoImage, CocoInstance
+from ..models.rtmpose import RTMPose
+from ..pipeline import DWPose
+from ..runtimes.torch_session import TorchSession
+from ..simcc import decode
+from ..skeleton import PARTS
+from ..types import Boxes, People
+from .batch import RawBatch, normalize_images
+from .coco_metric import BOX_SHARE, PartPrecision, Predictions, evaluate_coco
+from .evaluate import estimate, measure_points, pairs, readable
+from .pool import CropPool
+
+# A point of a crop counts as found within this share of the crop's width.
+NEAR_SHARE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class CropEstimates:
+    """What a network said of held-out crops; N crops, K points.
+
+    Attributes:
+        keypoints: float32 [N, K, 2], crop pixels.
+        scores: float32 [N, K], raw.
+        truth: float32 [N, K, 2], crop pixels.
+        weights: float32 [N, K]; 1 where a point is labelled and seen.
+        size_hw: height and width of the crops in pixels.
+    """
+
+    keypoints: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    truth: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+    size_hw: tuple[int, int]
+
+
+@torch.inference_mode()
+def estimate_crops(
+    model: RTMPose, batches: Iterable[RawBatch], device: torch.device | str = "cpu"
+) -> CropEstimates:
+    """Run a network over held-out crops, in fp32.
+
+    Args:
+        model: in eval mode; it comes back on the device.
+        batches: the crops, as stored.
+        device: where to run.
+    """
+    model = model.to(device)
+    columns: list[tuple[Any, ...]] = []
+    for raw in batches:
+        curves = model(normalize_images(raw["image"].to(device)))
+        guess, scores = decode(*(curve.float().cpu().numpy() for curve in curves))
+        columns.append(
+            (guess, scores, raw["keypoints"].cpu().numpy(), raw["weights"].cpu().numpy())
+        )
+    guess, scores, truth, weights = (np.concatenate(c) for c in zip(*columns, strict=True))
+    return CropEstimates(guess, scores, truth, weights, model.config.input_size_hw)
+
+
+def crop_pck(found: CropEstimates, share: float = NEAR_SHARE) -> dict[str, float]:
+    """Share of seen points that lie within `share` of the crop's width, by part and "pck" of all.
+
+    A part without a seen point is left out.
+    """
+    apart = np.linalg.norm(found.keypoints - found.truth, axis=-1)
+    near = (apart <= share * found.size_hw[1]).astype(np.float32)
+    near[found.weights < 1] = np.nan
+    spans: Mapping[str, slice] = {"pck": slice(None), **{f"pck_{k}": s for k, s in PARTS.items()}}
+    return {
+        name: round(float(np.nanmean(near[:, span])), 4)
+        for name, span in spans.items()
+        if np.isfinite(near[:, span]).any()
+    }
+
+
+def crop_precision(found: CropEstimates) -> dict[str, PartPrecision]:
+    """COCO-WholeBody's AP and AR by part, of crops as if each were a picture of one person.
+
+    The person's area, which OKS needs, is 0.53 of the box around the labelled points that lie in
+    the crop, as xtcocotools takes it where areas are not known. Crops without any are left out.
+    """
+    height, width = found.size_hw
+    images: dict[int, CocoImage] = {}
+    instances: list[CocoInstance] = []
+    people: dict[int, People] = {}
+    whole = np.array([[0, 0, width - 1, height - 1]], np.float32)
+    for i, (points, weights) in enumerate(zip(found.truth, found.weights, strict=True)):
+        labelled = weights >= 0.5
+        if not labelled.any():
+            continue
+        low, high = points[labelled].min(axis=0), points[labelled].max(axis=0)
+        box = np.concatenate([low, np.maximum(high, low + 1)]).astype(np.float32)
+        area = float((box[2:] - box[:2]).prod()) * BOX_SHARE
+        visible = np.where(labelled, 2, 0).astype(np.float32)
+        valid = {part: bool(labelled[span].any()) for part, span in PARTS.items()}
+        images[i] = CocoImage(i, str(i), height, width)
+        instances.append(CocoInstance(i, i, points, visible, box, area, False, valid))
+        people[i] = People(
+            found.keypoints[i : i + 1], found.scores[i : i + 1], Boxes(whole), (height, width)
+        )
+    predictions = Predictions.from_people(people, found.size_hw)
+    return evaluate_coco(CocoDataset(images, tuple(instances)), predictions)
+
+
+class PoolMeasure:
+    """PCK on held-out crops of a pool, for `trainer.Trainer`.
+
+    Args:
+        pool: crops that are never learned from.
+        device: where to run.
+        limit: crops to look at.
+        batch: crops at once.
+    """
+
+    def __init__(
+        self, pool: CropPool, device: torch.device | str = "cpu", limit: int = 512, batch: int = 64
+    ) -> None:
+        count = min(limit, len(pool))
+        self._rows = [np.arange(s, min(s + batch, count)) for s in range(0, count, batch)]
+        self._pool, self._device = pool, device
+
+    def __call__(self, model: RTMPose) -> dict[str, float]:
+        """Measure a network; see `crop_pck`."""
+        batches = (self._pool.batch(rows) for rows in self._rows)
+        return crop_pck(estimate_crops(model, batches, self._device))
+
+
+class CocoMeasure:
+    """AP, PCK and OKS on labelled photos, for `trainer.Trainer`.
+
+    Args:
+        dataset: labels.
+        images: folder of the pictures.
+        device: where to run.
+        boxes: as `evaluate.estimate` takes them.
+        flip_test: average with the mirror image, as the paper does.
+    """
+
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        images: Path,
+        device: torch.device | str = "cpu",
+        boxes: str | Mapping[int, Boxes] = "gt",
+        flip_test: bool = False,
+    ) -> None:
+        self.dataset, self.images, self.boxes, self.flip_test = dataset, images, boxes, flip_test
+        self._device = str(device)
+
+    def __call__(self, model: RTMPose) -> dict[str, float]:
+        """Measure a network: AP of the whole ("ap") and of each part, and means of the whole."""
+        size_hw = model.config.input_size_hw
+        pose = DWPose(Estimator(TorchSession(model, size_hw, self._device)))
+        found = estimate(pose, self.dataset, self.images, self.boxes, self.flip_test)
+        predictions = Predictions.from_people(found.people, size_hw)
+        precision = evaluate_coco(readable(self.dataset, found), predictions)
+        points = measure_points(list(pairs(self.dataset, found)))["whole"]
+        parts = {f"ap_{part}": numbers.ap for part, numbers in precision.items() if part != "whole"}
+        numbers = {"ap": precision["whole"].ap, **parts, "pck": points.pck, "oks": points.oks}
+        return {name: round(value, 4) for name, value in numbers.items()}
