@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .geometry import BOX_PADDING, box_center_scale, fix_aspect, warp_matrix
+from .geometry import BOX_PADDING, box_center_scale, fix_aspect
 
 # ImageNet statistics in 0..255, RGB (data_preprocessor of DWPose's configs).
 IMAGE_MEAN: Final = (123.675, 116.28, 103.53)
@@ -30,14 +30,16 @@ def crop_matrices(
     Returns:
         forward and inverse, float64 [P, 2, 3] each.
     """
-    size_wh = (size_hw[1], size_hw[0])
+    middle = np.array((size_hw[1] * 0.5, size_hw[0] * 0.5))
     centers, scales = box_center_scale(np.asarray(boxes, np.float64), padding)
-    scales = np.maximum(fix_aspect(scales, size_wh[0] / size_wh[1]), 1.0)
-    forward = np.empty((len(centers), 2, 3))
-    inverse = np.empty((len(centers), 2, 3))
-    for i, (center, scale) in enumerate(zip(centers, scales, strict=True)):
-        forward[i] = warp_matrix(center, scale, size_wh)
-        inverse[i] = warp_matrix(center, scale, size_wh, inverse=True)
+    widths = np.maximum(fix_aspect(scales, size_hw[1] / size_hw[0])[:, :1], 1.0)
+    # `geometry.warp_matrix` without a turn, for all boxes at once.
+    zoom = size_hw[1] / widths
+    forward, inverse = np.zeros((2, len(centers), 2, 3))
+    forward[:, (0, 1), (0, 1)] = zoom
+    forward[:, :, 2] = middle - zoom * centers
+    inverse[:, (0, 1), (0, 1)] = 1 / zoom
+    inverse[:, :, 2] = centers - middle / zoom
     return forward, inverse
 
 

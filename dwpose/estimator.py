@@ -1,4 +1,4 @@
-"""Estimate poses in boxes: crop, network, SimCC decoding, back to the picture's pixels.
+"""Estimate poses in boxes: crop, network, decoding, back to the picture's pixels.
 
 Without boxes: the whole picture first, then again around what was found.
 
@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from .crop import IMAGE_MEAN, IMAGE_STD, crop_matrices
 from .geometry import BOX_PADDING, iou_matrix
+from .heatmap import decode_heatmaps, merge_flipped_heatmaps
 from .runtimes.scratch import scratch_planes
-from .runtimes.session import Session, pick_batch_size
+from .runtimes.session import Outputs, Session, pick_batch_size
 from .runtimes.threads import in_parallel
 from .simcc import SPLIT, decode
 from .skeleton import BODY, FLIP_INDICES, NUM_KEYPOINTS
@@ -100,11 +101,13 @@ class Estimator:
     """Poses of people whose boxes are known.
 
     Args:
-        session: a running RTMPose-like network: normalised RGB in, `simcc_x`, `simcc_y` out.
+        session: a running network: normalised RGB in; out `simcc_x`, `simcc_y` as RTMPose, or
+            heatmaps as ViTPose.
         batch_size: crops that go through the network at once, which bounds memory; 4 on a CPU
             and 32 elsewhere when None.
         padding: factor by which boxes are enlarged.
         split: SimCC bins per pixel.
+        udp: how cells of heatmaps lie on the input, see `heatmap.decode_heatmaps`.
 
     Raises:
         ValueError: the session leaves the input size open, or batch_size is below one.
@@ -117,6 +120,7 @@ class Estimator:
         batch_size: int | None = None,
         padding: float = BOX_PADDING,
         split: float = SPLIT,
+        udp: bool = False,
     ) -> None:
         if session.input_size_hw is None:
             raise ValueError("session must state its input size; a pose network has a fixed one")
@@ -126,6 +130,7 @@ class Estimator:
         self.size_hw = session.input_size_hw
         self.padding = padding
         self.split = split
+        self.udp = udp
         self.batch_size = pick_batch_size(session, batch_size, on_cpu=4, elsewhere=32)
         self._spare: list[npt.NDArray[np.float32]] = []
 
@@ -151,7 +156,7 @@ class Estimator:
 
         Raises:
             ValueError: there are not as many boxes as pictures, or the network's answer is not
-                that of a 133-point SimCC model.
+                that of a 133-point model.
         """
         if len(images) != len(boxes):
             raise ValueError(f"boxes must be given for each of {len(images)} pictures")
@@ -176,10 +181,8 @@ class Estimator:
                     write_crop(sources[owner[start + i]], forward[start + i], buffer[i], mirrored)
 
                 in_parallel(prepare, count)
-                x, y = self._run(buffer[: count * 2 if flip_test else count])
-                if flip_test:
-                    x, y = merge_flipped((x[:count], y[:count]), (x[count:], y[count:]))
-                in_crop, scores[start : start + count] = decode(x, y, self.split)
+                outputs = self._run(buffer[: count * 2 if flip_test else count])
+                in_crop, scores[start : start + count] = self._decode(outputs, flip_test)
                 keypoints[start : start + count] = to_source(
                     in_crop, inverse[start : start + count]
                 )
@@ -215,7 +218,7 @@ class Estimator:
             found[number] = image
         return found
 
-    def _run(self, crops: npt.NDArray[np.float32]) -> tuple[Array, Array]:
+    def _run(self, crops: npt.NDArray[np.float32]) -> Outputs:
         outputs = self.session(crops)
         height, width = self.size_hw
         expected = [
@@ -223,12 +226,26 @@ class Estimator:
             (len(crops), NUM_KEYPOINTS, round(height * self.split)),
         ]
         shapes = [tuple(output.shape) for output in outputs]
-        if shapes != expected:
+        heatmaps = len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][:2] == expected[0][:2]
+        if shapes != expected and not heatmaps:
             raise ValueError(
-                f"the estimator answered {shapes} instead of SimCC curves {expected}; "
-                "it is not a 133-point SimCC model of this input size"
+                f"the estimator answered {shapes} instead of SimCC curves {expected} or heatmaps; "
+                "it is not a 133-point SimCC or heatmap model of this input size"
             )
-        return outputs[0], outputs[1]
+        return outputs
+
+    def _decode(self, outputs: Outputs, flip_test: bool) -> tuple[Array, Array]:
+        """Points in crop pixels and scores; with a flip test the second half is mirrored."""
+        half = len(outputs[0]) // 2
+        if len(outputs) == 1:
+            maps = outputs[0]
+            if flip_test:
+                maps = merge_flipped_heatmaps(maps[:half], maps[half:])
+            return decode_heatmaps(maps, self.size_hw, self.udp)
+        x, y = outputs
+        if flip_test:
+            x, y = merge_flipped((x[:half], y[:half]), (x[half:], y[half:]))
+        return decode(x, y, self.split)
 
 
 def box_of_points(

@@ -107,12 +107,15 @@ def iou_matrix(a: Array, b: Array, pixel: float = 0.0) -> Array:
     Returns:
         float [N, M] in 0..1; pairs without area give 0.
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.maximum(high - low + pixel, 0).prod(axis=-1)
-    area_a = (a[:, 2:] - a[:, :2] + pixel).prod(axis=-1)
-    area_b = (b[:, 2:] - b[:, :2] + pixel).prod(axis=-1)
-    union = area_a[:, None] + area_b[None, :] - shared
+    # Coordinate by coordinate: NumPy is several times slower along an axis of two.
+    left: Array = np.maximum(a[:, 0, None], b[:, 0])
+    top: Array = np.maximum(a[:, 1, None], b[:, 1])
+    right: Array = np.minimum(a[:, 2, None], b[:, 2])
+    bottom: Array = np.minimum(a[:, 3, None], b[:, 3])
+    shared: Array = np.maximum(right - left + pixel, 0) * np.maximum(bottom - top + pixel, 0)
+    area_a: Array = (a[:, 2] - a[:, 0] + pixel) * (a[:, 3] - a[:, 1] + pixel)
+    area_b: Array = (b[:, 2] - b[:, 0] + pixel) * (b[:, 3] - b[:, 1] + pixel)
+    union: Array = area_a[:, None] + area_b - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
@@ -160,7 +163,8 @@ def oks_matrix(
     Returns:
         float64 [N, M] in 0..1, the mean over all K points.
     """
-    distance = np.square(a[:, None].astype(np.float64) - b[None]).sum(axis=-1)
+    a, b = a.astype(np.float64)[:, None], b[None]
+    distance: Array = np.square(a[..., 0] - b[..., 0]) + np.square(a[..., 1] - b[..., 1])
     area = (np.asarray(area_a)[:, None] + np.asarray(area_b)[None, :]) / 2 + np.spacing(1.0)
     variance = np.square(np.asarray(sigmas, np.float64) * 2)
     return np.exp(-distance / variance / area[..., None] / 2).mean(axis=-1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,10 @@ def test_make_targets_of_the_readme_exist():
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z]+)\b(?=[`\s]*(?:#|`|TORCH|$))", README)) <= targets
     assert {"demo", "test"} <= targets
+
+
+def test_the_package_runs_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "dwpose", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == f"dwpose {dwpose.__version__}"

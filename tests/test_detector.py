@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -78,6 +79,25 @@ def test_letterbox_swaps_channels_and_leaves_nothing_of_the_last_picture():
     tall = letterbox(red.transpose(1, 0, 2), (32, 32), swap_channels=True, out=buffer)[0]
     assert (tall[:, :, 8:] == 114).all()
     assert (tall[2, :, :8] == 255).all()
+
+
+@pytest.mark.parametrize("shape", [(36, 64), (108, 192), (180, 320), (72, 128), (90, 160)])
+def test_the_quick_way_to_a_third_is_bilinear(shape):
+    image = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    filled, _ = letterbox(image, (64, 64))
+    expected = cv2.resize(image, (64, 36), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(filled[:, :36].transpose(1, 2, 0), expected)
+
+
+def test_pictures_of_many_shapes_leave_nothing_of_one_another():
+    session = StubSession((np.zeros((1, 84, 7), np.float32),), (64, 64))
+    detector = PersonDetector(session)
+    rng = np.random.default_rng(2)
+    shapes = [(36, 64), (36, 64), (64, 30), (50, 50), (36, 64), (10, 90)]
+    images = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
+    detector(images)
+    for asked, image in zip(session.asked, images, strict=True):
+        np.testing.assert_array_equal(asked[0], letterbox(image, (64, 64), swap_channels=True)[0])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (2, 3)])

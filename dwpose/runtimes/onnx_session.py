@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .session import Outputs, RuntimeInfo, RuntimeUnavailable
+from .session import Outputs, RuntimeInfo, RuntimeUnavailable, run_split
 
 # Device names people use, and the providers that serve them, best first. TensorRT compiles for
 # minutes, so it is used only when named.
@@ -57,6 +57,7 @@ class OnnxSession:
     Attributes:
         info, input_size_hw, max_batch, input_dtype: see `session.Session`. `max_batch` is 1
             for a graph whose batch is fixed at one.
+        output_shapes: see `session.output_shapes`.
 
     Raises:
         ValueError: the device name is unknown.
@@ -88,26 +89,16 @@ class OnnxSession:
         self.input_size_hw = input_size_hw
         self.max_batch = batch if isinstance(batch, int) else None
         self.input_dtype = np.dtype(self._dtype).name
+        self.output_shapes = tuple(
+            tuple(n if isinstance(n, int) else None for n in output.shape)
+            for output in self._session.get_outputs()
+        )
         precision = "fp16" if self._dtype is np.float16 else "fp32"
         self.info = RuntimeInfo("onnxruntime", device, precision, reason)
 
     def __call__(self, images: npt.NDArray[np.float32]) -> Outputs:
         """Run the network; see `session.Session`."""
-        if self.max_batch is None or len(images) == self.max_batch:
-            return self._run(images)
-        parts = [
-            self._run_padded(images[start : start + self.max_batch])
-            for start in range(0, len(images), self.max_batch)
-        ]
-        return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-
-    def _run_padded(self, images: npt.NDArray[np.float32]) -> Outputs:
-        """Run at most `max_batch` images in a graph that takes exactly so many."""
-        missing = (self.max_batch or 0) - len(images)
-        if missing <= 0:
-            return self._run(images)
-        padded = np.concatenate((images, np.zeros((missing, *images.shape[1:]), images.dtype)))
-        return tuple(output[: len(images)] for output in self._run(padded))
+        return run_split(self._run, images, self.max_batch)
 
     def _run(self, images: npt.NDArray[np.float32]) -> Outputs:
         outputs = self._session.run(None, {self._name: images.astype(self._dtype, copy=False)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -63,6 +64,38 @@ class Session(Protocol):
             the network's outputs, in its own order; floating outputs are float32.
         """
         ...
+
+
+def output_shapes(session: Session) -> tuple[tuple[int | None, ...], ...]:
+    """Sizes of a network's outputs as its file states them, None where it leaves one open.
+
+    Nothing where the session does not know them: only ONNX files state them.
+    """
+    return tuple(getattr(session, "output_shapes", ()))
+
+
+def run_split(
+    run: Callable[[npt.NDArray[np.float32]], Outputs],
+    images: npt.NDArray[np.float32],
+    fixed: int | None,
+) -> Outputs:
+    """Run images through a graph that takes exactly so many at once, or any number (None).
+
+    Args:
+        run: the network.
+        images: float32 [N, 3, H, W].
+        fixed: the graph's batch; the last part is filled up with black.
+    """
+    if fixed is None or len(images) == fixed:
+        return run(images)
+    parts = []
+    for start in range(0, len(images), fixed):
+        part = images[start : start + fixed]
+        missing = fixed - len(part)
+        if missing:
+            part = np.concatenate((part, np.zeros((missing, *part.shape[1:]), part.dtype)))
+        parts.append(tuple(output[: fixed - missing] for output in run(part)))
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
 def pick_batch_size(session: Session, asked: int | None, on_cpu: int, elsewhere: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count as count_from
 
 # More threads than this fight over memory bandwidth.
 _MOST = 8
@@ -15,7 +16,8 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 def in_parallel(work: Callable[[int], None], count: int) -> None:
     """Call ``work(0)`` to ``work(count - 1)`` on several threads and wait for all of them.
 
-    It pays for work that OpenCV and NumPy do outside the interpreter's lock, such as crops.
+    It pays for work that OpenCV and NumPy do outside the interpreter's lock, such as crops. The
+    calling thread works too, so nothing waits for helpers that a busy machine has not started.
 
     Args:
         work: must not depend on the order of calls.
@@ -24,13 +26,36 @@ def in_parallel(work: Callable[[int], None], count: int) -> None:
     Raises:
         Exception: what `work` raised first, in the order of calls.
     """
-    if count < 2:
+    helpers = min(cores(), _MOST, count) - 1
+    if helpers < 1:
         for i in range(count):
             work(i)
         return
+    turns = count_from()
+    errors: dict[int, Exception] = {}
+
+    def take_turns() -> None:
+        while (i := next(turns)) < count:
+            try:
+                work(i)
+            except Exception as error:
+                errors[i] = error
+
     pool = _pools.get(os.getpid())
     if pool is None:
-        workers = min(os.cpu_count() or 1, _MOST)
+        workers = min(cores(), _MOST) - 1
         pool = _pools[os.getpid()] = ThreadPoolExecutor(workers, thread_name_prefix="dwpose")
-    for _ in pool.map(work, range(count)):
-        pass
+    waiting = [pool.submit(take_turns) for _ in range(helpers)]
+    take_turns()
+    for helper in waiting:
+        if not helper.cancel():
+            helper.result()
+    if errors:
+        raise errors[min(errors)]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.fold import fold_batchnorm
-from .session import Outputs, RuntimeInfo, RuntimeUnavailable
+from .session import Outputs, RuntimeInfo, RuntimeUnavailable, run_split
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -33,6 +33,7 @@ class TorchSession:
 
     Attributes:
         info, input_size_hw, max_batch, input_dtype: see `session.Session`.
+        output_shapes: see `session.output_shapes`.
         module: the folded network, on the device. `move` puts it elsewhere.
 
     Raises:
@@ -53,8 +54,11 @@ class TorchSession:
         self.device = check_device(device)
         self.dtype = DTYPES[precision]
         self.input_size_hw = input_size_hw
-        self.max_batch: int | None = None
-        self.input_dtype = "float32"
+        # Graphs that are none of our networks know their ends; see `onnx_graph.OnnxModule`.
+        inputs = getattr(module, "inputs", ())
+        self.max_batch: int | None = inputs[0].shape[0] if inputs and inputs[0].shape else None
+        self.input_dtype = "uint8" if [i.dtype for i in inputs] == [torch.uint8] else "float32"
+        self.output_shapes = tuple(port.shape for port in getattr(module, "outputs", ()))
         self.info = RuntimeInfo("torch", str(self.device), precision, reason)
         layout = (
             torch.channels_last if self.device.type in _CHANNELS_LAST else torch.contiguous_format
@@ -71,6 +75,9 @@ class TorchSession:
 
     def __call__(self, images: npt.NDArray[np.float32]) -> Outputs:
         """Run the network; see `session.Session`."""
+        return run_split(self._run, images, self.max_batch)
+
+    def _run(self, images: npt.NDArray[np.float32]) -> Outputs:
         with torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(images))
             batch = batch.to(self.device, self.dtype, memory_format=self._layout)

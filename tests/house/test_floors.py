@@ -20,6 +20,7 @@ FLOORS = {
     "skeleton": 0,
     "geometry": 0,
     "simcc": 1,
+    "heatmap": 1,
     "people": 1,
     "parts": 1,
     "steady_crops": 1,
@@ -47,12 +48,14 @@ FLOORS = {
     "retarget": 5,
     "refine": 4,
     "second_look": 3,
+    "pose_options": 6,
     "pipeline": 6,
     "doctor": 7,
     "video": 7,
     "training": 7,
     "commands": 8,
     "cli": 9,
+    "__main__": 10,
 }
 TORCH_FLOOR = FLOORS["models"]
 COMFY = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server", "execution"}
