@@ -17,7 +17,7 @@ from .own_folder import load_own_folder
 
 COCO_PAGE: Final = "https://cocodataset.org/#download"
 WHOLEBODY_PAGE: Final = "https://github.com/jin-s13/COCO-WholeBody"
-UBODY_PAGE: Final = "https://github.com/IDEA-Research/OSX"
+UBODY_PAGE: Final = "https://osx-ubody.github.io"
 # Pictures of COCO 2017.
 COCO_PICTURES: Final = {"train": 118_287, "val": 5_000}
 
@@ -85,7 +85,7 @@ def check_ubody(
     root: Path, scenes: Sequence[str] = ubody.SCENES, opened: int = 100
 ) -> list[Finding]:
     """Look at the folder `UBody`; opens `opened` frames to see whether they are whole."""
-    advice = f"fill in the form on {UBODY_PAGE} and unpack what it leads to into {root}"
+    advice = f"get UBody where {UBODY_PAGE} says (its link Data) and unpack it into {root}"
     findings = []
     absent = [scene for scene in scenes if not ubody.annotation_file(root, scene).is_file()]
     detail = f"{len(scenes) - len(absent)} of {len(scenes)} scenes"

@@ -163,6 +163,8 @@ class CropLoader:
             worker_init_fn=_start_worker,
             persistent_workers=workers > 0,
             prefetch_factor=prefetch if workers else None,
+            # Its own, or each epoch would draw a number from torch's and change what follows.
+            generator=torch.Generator().manual_seed(dataset.seed),
         )
 
     @property
