@@ -165,6 +165,14 @@ def _teacher(id: str, size: str, hw: tuple[int, int], tag: str, about: str) -> M
     )  # fmt: skip
 
 
+def _vitpose(size: str, about: str) -> ModelEntry:
+    # Its commit and its files' checksums are published nowhere.
+    return ModelEntry(
+        f"vitpose-{size}", "estimator", "onnx", size, _SMALL, "JunkyByte/easy_ViTPose", "main",
+        f"onnx/wholebody/vitpose-{size}-wholebody.onnx", None, None, APACHE, about,
+    )  # fmt: skip
+
+
 def _megvii(
     id: str, size: str, side: int, file: str, about: str, size_bytes: int | None = None,
     sha: str | None = None,
@@ -282,6 +290,10 @@ _ENTRIES = (
         "RTMW-m taught by RTMW-l: smaller and faster",
         archive_sha="a6d08a575c9d8b8da7ce6c13e1c7341047fca35594a6d35de04b739eba51139c",
     ),
+    # What Wan-Animate's nodes use; the huge one is two files, so it loads by its path.
+    _vitpose("s", "ViTPose++-S, a transformer with heatmaps; AP 54.4"),
+    _vitpose("b", "ViTPose++-B; AP 57.4"),
+    _vitpose("l", "ViTPose++-L, the usual network of Wan-Animate's nodes; AP 60.6"),
     # Detectors. yolox_l.onnx of DWPose is Megvii's own release, byte for byte.
     ModelEntry(
         DEFAULT_DETECTOR, "detector", "yolox", "l", (640, 640), DWPOSE_REPO, DWPOSE_REVISION,
@@ -320,6 +332,11 @@ _ENTRIES = (
         sha="ceb11c07298f95c50d7c5abeb906d03340c85f23aa79e3e66966e7fb6c307250",
         archive_sha="36e09ca555916253fa1b5d51bec01e48e98e1f0af966c51ce3e844d8c8fc4cfc",
         licence=HUMANART_LICENCE,
+    ),
+    ModelEntry(
+        "yolov10-m", "detector", "onnx", "m", (640, 640), "Wan-AI/Wan2.2-Animate-14B", "main",
+        "process_checkpoint/det/yolov10m.onnx", None, None, "AGPL-3.0 (that of YOLOv10)",
+        "the detector of Wan-Animate's own program",
     ),
 )  # fmt: skip
 
