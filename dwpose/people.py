@@ -6,7 +6,7 @@ Shapes: P people in a frame, F frames, Q people chosen.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -267,6 +267,7 @@ def follow_people(
     frame: int = 0,
     min_similarity: float = 0.2,
     threshold: float = DEFAULT_THRESHOLD,
+    on_frame: Callable[[], None] | None = None,
 ) -> list[People]:
     """Find the people chosen in one frame in all others, forwards and backwards from it.
 
@@ -281,6 +282,8 @@ def follow_people(
         min_similarity: 0..1, least `similarity` to be the same person; 0 always takes the
             likeliest one, however unlike.
         threshold: least raw score of a visible point.
+        on_frame: called before each other frame; what it raises ends the work and reaches the
+            caller.
 
     Returns:
         for each frame the people found, in the order chosen, with track ids: their own, or for
@@ -305,6 +308,8 @@ def follow_people(
     for way in (range(start + 1, len(frames)), range(start - 1, -1, -1)):
         last = targets
         for i in way:
+            if on_frame is not None:
+                on_frame()
             pairs = _match(last, own, frames[i], min_similarity, threshold)
             slots = sorted(pairs)
             now = frames[i][[pairs[slot] for slot in slots]]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, overload
 
@@ -15,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .detector import PersonDetector
-from .estimator import ROUNDS, Estimator, find_one_person
+from .estimator import Estimator, find_one_person
 from .geometry import OKS_NMS_THRESHOLD, box_center_scale, fix_aspect, oks_nms
 from .io.boxes import boxes_of_masks, read_boxes
 from .io.images import ImageArray, is_batch, load_image, split_batch
+from .pose_options import ORDERS, PoseOptions
 from .runtimes.pretrained import open_models
 from .runtimes.session import RuntimeInfo, Session
+from .second_look import look_again
 from .types import DEFAULT_THRESHOLD, Boxes, People
 
 Progress = Callable[[int, int], None]
@@ -29,55 +30,9 @@ Progress = Callable[[int, int], None]
 # this many pixels (two of 8K, thirty of 1080p), so that long lists of files need little memory.
 _CHUNK_PIXELS: Final = 64_000_000
 
-ORDERS: Final = ("left-to-right", "size", "score", "given")
-
 # Keypoints at or below it do not count for the pose's score (keypoint_score_thr of DWPose's
 # evaluation settings).
 _COUNTED: Final = 0.2
-
-
-@dataclass(frozen=True)
-class PoseOptions:
-    """How pictures are worked on; the keyword arguments of `DWPose.pose`.
-
-    Attributes:
-        flip_test: also look at mirror images and average; slower, a little more accurate.
-        order: "left-to-right" (of box centres), "size" (largest box first), "score" (best pose
-            first) or "given" (as boxes came). "auto" is "given" for boxes and masks of the
-            caller and "left-to-right" for those that were found.
-        max_people: keep the first so many of the order; None keeps all.
-        nms_threshold: of two poses more alike than this OKS (0..1) the better stays; None keeps
-            all. "auto" is None for boxes and masks of the caller, so that each gets its answer,
-            and 0.9 for those that were found.
-        score_threshold: the detector's threshold instead of its own; 0..1.
-        detector_fallback: where the detector finds nobody, look at the whole picture. Off by
-            default, because a pose network finds people in clouds.
-        rounds: without a detector, how often to crop again around what was found; 0 looks at
-            the whole picture once, as DWPose's own scripts do.
-
-    Raises:
-        ValueError: a value is outside the above.
-    """
-
-    flip_test: bool = False
-    order: str = "auto"
-    max_people: int | None = None
-    nms_threshold: float | str | None = "auto"
-    score_threshold: float | None = None
-    detector_fallback: bool = False
-    rounds: int = ROUNDS
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if self.order not in ("auto", *ORDERS):
-            raise ValueError(f"order must be auto, {', '.join(ORDERS)}, got {self.order!r}")
-        if self.max_people is not None and self.max_people < 1:
-            raise ValueError(f"max_people must be at least 1 or None, got {self.max_people}")
-        limit = self.nms_threshold
-        if limit not in ("auto", None) and (isinstance(limit, str) or not 0 <= limit <= 1):
-            raise ValueError(f"nms_threshold must be in 0..1, None or auto, got {limit!r}")
-        if self.rounds < 0:
-            raise ValueError(f"rounds must not be negative, got {self.rounds}")
 
 
 class DWPose:
@@ -345,7 +300,12 @@ class DWPose:
             limit = OKS_NMS_THRESHOLD if given is None else None
         if limit is not None:
             people = [remove_duplicates(p, float(limit), self.estimator) for p in people]
-        return [arrange(p, order)[: options.max_people] for p in people]
+        people = [arrange(p, order)[: options.max_people] for p in people]
+        if options.second_look:  # last, so that nobody is looked at who is then left out
+            people = look_again(
+                images, people, self.estimator, flip_test=options.flip_test, on_batch=tick
+            )
+        return people
 
 
 def remove_duplicates(people: People, threshold: float, estimator: Estimator) -> People:

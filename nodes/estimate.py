@@ -12,11 +12,11 @@ from .models import default_fingerprint, model_or_default
 from .regions import BOX_FORMATS, read_bbox, read_masks, read_segs, write_boxes
 from .running import detect_people, limit_people, order_boxes, people_of_frames
 from .sockets import (
-    BBOX_TYPE,
     SEGS_TYPE,
     Frames,
     ImageWriter,
     advanced,
+    bbox_output,
     check_choice,
     check_interrupt,
     model_input,
@@ -40,77 +40,6 @@ def _tell(cls: type[io.ComfyNode], model: PoseModel) -> None:
     show_text(model.notice, getattr(hidden, "unique_id", None))
 
 
-# --- shared inputs -----------------------------------------------------------------------------
-
-
-def _image_input() -> Any:
-    return io.Image.Input(
-        "image",
-        tooltip="One picture or the frames of a video. Transparent pictures are laid on white.",
-    )
-
-
-def _max_people_input() -> Any:
-    return io.Int.Input(
-        "max_people",
-        default=0,
-        min=0,
-        max=100,
-        tooltip="At most so many people of each frame, the first of 'order'; 0 = everybody.",
-    )
-
-
-def _order_input(default: str) -> Any:
-    return io.Combo.Input(
-        "order",
-        options=list(ORDERS),
-        default=default,
-        tooltip="Order of the people of a frame: size = largest box first; left-to-right; score = "
-        "surest first; given = as boxes or masks came, or as the detector is sure.",
-    )
-
-
-def _boxes_input() -> Any:
-    return io.Custom(BBOX_TYPE).Input(
-        "boxes",
-        optional=True,
-        tooltip="Boxes of the people, instead of looking for them: a list for each frame, or one "
-        "list for all. From Detect People or other packs' BBOX outputs.",
-    )
-
-
-def _mask_input() -> Any:
-    return io.Mask.Input(
-        "mask",
-        optional=True,
-        tooltip="Mask of a person, instead of looking for people: one for each frame or one for "
-        "all; several masks for a single picture are several people. A frame with an empty mask "
-        "has nobody. LoadImage's empty 64x64 mask counts as not connected.",
-    )
-
-
-def _count_output() -> Any:
-    return io.Int.Output(
-        "people_count",
-        display_name="people",
-        tooltip="Number of people found; of several frames, the most in any one.",
-    )
-
-
-def _score_threshold_input(name: str) -> Any:
-    return io.Float.Input(
-        name,
-        default=0.3,
-        min=0.0,
-        max=1.0,
-        step=0.01,
-        tooltip="People of whom the detector is less sure, 0..1, are left out.",
-    )
-
-
-# --- nodes -------------------------------------------------------------------------------------
-
-
 class PoseEstimator(UsesDefaultModel):
     """Pictures in, pose maps and keypoints out."""
 
@@ -125,14 +54,14 @@ class PoseEstimator(UsesDefaultModel):
             "built-in model, and with the official DWPose files where they are in models/dwpose. "
             "Every frame gives a frame, black where nobody is.",
             inputs=[
-                _image_input(),
+                shared.image_input(),
                 *shared.part_inputs(),
                 shared.style_input(),
                 *shared.size_inputs(),
-                _max_people_input(),
-                _order_input("size"),
+                shared.max_people_input(),
+                shared.order_input(ORDERS, "size"),
                 *shared.threshold_inputs(),
-                advanced(_score_threshold_input("detector_threshold")),
+                advanced(shared.detector_threshold_input()),
                 advanced(
                     io.Boolean.Input(
                         "whole_image_fallback",
@@ -143,8 +72,8 @@ class PoseEstimator(UsesDefaultModel):
                     )
                 ),
                 model_input(),
-                _boxes_input(),
-                _mask_input(),
+                *shared.region_inputs(),
+                shared.second_look_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -153,7 +82,7 @@ class PoseEstimator(UsesDefaultModel):
                     tooltip="The pose maps, one for each frame, drawn at the chosen size.",
                 ),
                 pose_output(),
-                _count_output(),
+                shared.count_output(),
             ],
             search=("preprocessor", "keypoints", "mocap", "wholebody", "hands", "face"),
             hidden=[io.Hidden.unique_id],
@@ -188,6 +117,7 @@ class PoseEstimator(UsesDefaultModel):
         model: PoseModel | None = None,
         boxes: Any = None,
         mask: torch.Tensor | None = None,
+        second_look: bool = False,
     ) -> Any:
         """Estimate and draw frame by frame."""
         from ..dwpose.render import draw_pose_map
@@ -222,6 +152,7 @@ class PoseEstimator(UsesDefaultModel):
                 order=order,
                 score_threshold=detector_threshold,
                 detector_fallback=whole_image_fallback,
+                second_look=second_look,
             )
         ):
             check_interrupt()
@@ -244,30 +175,26 @@ class DetectPeople(UsesDefaultModel):
             "for nodes of other packs. Without a detector among the models it gives the box of "
             "the main person that the pose network finds.",
             inputs=[
-                _image_input(),
-                _score_threshold_input("score_threshold"),
+                shared.image_input(),
+                shared.detector_threshold_input("score_threshold"),
                 advanced(
-                    io.Float.Input(
+                    shared.unit_input(
                         "overlap_threshold",
-                        default=0.45,
-                        min=0.0,
-                        max=1.0,
+                        0.45,
+                        "Of two boxes that overlap by more than this (intersection over union, "
+                        "0..1) the surer stays.",
                         step=0.01,
-                        tooltip="Of two boxes that overlap by more than this (intersection over "
-                        "union, 0..1) the surer stays.",
                     )
                 ),
-                _max_people_input(),
-                _order_input("size"),
+                shared.max_people_input(),
+                shared.order_input(ORDERS, "size"),
                 model_input(),
             ],
             outputs=[
-                io.Custom(BBOX_TYPE).Output(
-                    "boxes",
-                    display_name=BBOX_TYPE,
-                    tooltip="For each frame a list of boxes [left, top, right, bottom] in pixels.",
+                bbox_output(
+                    "boxes", "For each frame a list of boxes [left, top, right, bottom] in pixels."
                 ),
-                _count_output(),
+                shared.count_output(),
             ],
             search=("bbox", "detector", "yolo", "person"),
             hidden=[io.Hidden.unique_id],
@@ -308,6 +235,7 @@ class EstimateKeypoints(UsesDefaultModel):
     @classmethod
     def define_schema(cls) -> Any:
         """What ComfyUI shows."""
+        boxes, mask = shared.region_inputs()
         return schema(
             "EstimateKeypoints",
             "Estimate Keypoints",
@@ -315,16 +243,10 @@ class EstimateKeypoints(UsesDefaultModel):
             "bring, or else for the people it finds; draws nothing. Each box, segment or mask "
             "gives one person, and all scores are kept.",
             inputs=[
-                _image_input(),
-                io.Combo.Input(
-                    "box_format",
-                    options=list(BOX_FORMATS),
-                    default=BOX_FORMATS[0],
-                    tooltip="What the four numbers of a connected box mean, in pixels; packs "
-                    "differ. Detect People gives x1 y1 x2 y2.",
-                ),
-                _max_people_input(),
-                _order_input("given"),
+                shared.image_input(),
+                shared.box_format_input(),
+                shared.max_people_input(),
+                shared.order_input(ORDERS, "given"),
                 advanced(
                     io.Boolean.Input(
                         "mirror_too",
@@ -333,18 +255,19 @@ class EstimateKeypoints(UsesDefaultModel):
                         "little more accurate.",
                     )
                 ),
-                advanced(_score_threshold_input("detector_threshold")),
+                advanced(shared.detector_threshold_input()),
                 model_input(),
-                _boxes_input(),
+                boxes,
                 io.Custom(SEGS_TYPE).Input(
                     "segs",
                     optional=True,
                     tooltip="Segments of the Impact Pack instead of boxes; their boxes are used, "
                     "the same for every frame.",
                 ),
-                _mask_input(),
+                mask,
+                shared.second_look_input(),
             ],
-            outputs=[pose_output(), _count_output()],
+            outputs=[pose_output(), shared.count_output()],
             search=("keypoints", "bbox", "segs", "wholebody"),
             hidden=[io.Hidden.unique_id],
         )
@@ -367,6 +290,7 @@ class EstimateKeypoints(UsesDefaultModel):
         boxes: Any = None,
         segs: Any = None,
         mask: torch.Tensor | None = None,
+        second_look: bool = False,
     ) -> Any:
         """Estimate frame by frame."""
         check_choice("order", order, ORDERS)
@@ -390,6 +314,7 @@ class EstimateKeypoints(UsesDefaultModel):
                 order=order,
                 flip_test=mirror_too,
                 score_threshold=detector_threshold,
+                second_look=second_look,
             )
         )
         return io.NodeOutput(write_poses(found), max(map(len, found), default=0))

@@ -10,7 +10,7 @@ from typing import Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from .sockets import BBOX_TYPE, check_choice, schema, to_image
+from .sockets import bbox_output, check_choice, schema, to_image
 
 PICTURES: dict[str, tuple[str, int]] = {
     "one person": ("one_person.jpg", 1),
@@ -65,10 +65,9 @@ class ExamplePictures(io.ComfyNode):
                     display_name="IMAGE",
                     tooltip="The picture, or the frames of the clip.",
                 ),
-                io.Custom(BBOX_TYPE).Output(
+                bbox_output(
                     "boxes",
-                    display_name=BBOX_TYPE,
-                    tooltip="Where the people are: for each frame a list of boxes [left, top, "
+                    "Where the people are: for each frame a list of boxes [left, top, "
                     "right, bottom] in pixels, from left to right. The built-in model brings no "
                     "person detector, so it needs them for several people.",
                 ),

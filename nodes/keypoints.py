@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from .folders import find_path, is_inside, list_files
 from .people import written_threshold
 from .render import poses_with_frames
 from .sockets import (
@@ -26,108 +27,6 @@ if TYPE_CHECKING:
 FORMATS = ("OpenPose JSON", "OpenPose JSON per frame", "COCO JSON")
 CONFIDENCES = ("binary", "score")
 BY_PATH = "(path below)"
-
-# OpenPose's name for the file of a frame.
-_FRAME_SUFFIX = "_keypoints.json"
-# How deep folders are searched for the list of files.
-_DEPTH = 4
-
-
-# --- where files may be --------------------------------------------------------------------------
-
-
-def _roots() -> dict[str, str]:
-    """ComfyUI's folders by the name that stands in brackets after a file's."""
-    import folder_paths  # pyright: ignore[reportMissingImports]
-
-    return {
-        "input": os.path.abspath(folder_paths.get_input_directory()),
-        "output": os.path.abspath(folder_paths.get_output_directory()),
-    }
-
-
-def find_path(name: str) -> str:
-    """Turn a name such as "poses/a.json" or "a.json [output]" into a path inside that folder.
-
-    ComfyUI's own function does not check that the path stays inside.
-
-    Args:
-        name: relative to the input folder, or to the folder named in brackets; or an absolute
-            path inside either.
-
-    Returns:
-        the absolute path, which need not exist.
-
-    Raises:
-        ValueError: it leads out of the input and output folders.
-    """
-    roots = _roots()
-    folder, rest = "input", name.strip()
-    for kind in roots:
-        if rest.endswith(f"[{kind}]"):
-            folder, rest = kind, rest[: -len(kind) - 2].strip()
-    if not rest or "\0" in rest:
-        raise ValueError("path is empty; choose a file or name one in the input or output folder")
-    path = os.path.abspath(os.path.join(roots[folder], rest))
-    if not any(_is_inside(path, root) for root in roots.values()):
-        raise ValueError(
-            f"path {name!r} leads out of ComfyUI's input and output folders; put the file into "
-            "one of them"
-        )
-    return path
-
-
-def _is_inside(path: str, root: str) -> bool:
-    try:
-        return os.path.commonpath((path, root)) == root
-    except ValueError:  # another drive
-        return False
-
-
-_listed: dict[str, tuple[float, list[str], list[str]]] = {}
-
-
-def list_files() -> list[str]:
-    """Names of the JSON files in the input and output folders, as `find_path` reads them.
-
-    A folder with a file per frame is one name, with a slash at its end. Folders are read again
-    only when they changed.
-    """
-    found = []
-    for kind, root in _roots().items():
-        mark = "" if kind == "input" else f" [{kind}]"
-        found += [f"{name}{mark}" for name in sorted(_walk(root, "", _DEPTH))]
-    return found
-
-
-def _walk(folder: str, prefix: str, depth: int) -> list[str]:
-    try:
-        changed = os.stat(folder).st_mtime
-        known = _listed.get(folder)
-        if known is None or known[0] != changed:
-            files, folders = [], []
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.name.lower().endswith(".json"):
-                        files.append(entry.name)
-                    elif entry.is_dir():
-                        folders.append(entry.name)
-            known = _listed[folder] = (changed, files, folders)
-    except OSError:
-        return []
-    _, files, folders = known
-    if prefix and any(name.endswith(_FRAME_SUFFIX) for name in files):
-        return [prefix]
-    found = [prefix + name for name in files]
-    if depth > 1:
-        for name in folders:
-            found += _walk(os.path.join(folder, name), f"{prefix}{name}/", depth - 1)
-    return found
-
-
-# --- nodes ---------------------------------------------------------------------------------------
 
 
 class SaveKeypoints(io.ComfyNode):
@@ -217,8 +116,8 @@ class SaveKeypoints(io.ComfyNode):
         check_interrupt()
         if format == FORMATS[2]:
             target = f"{stem}.json"
-            document = to_coco_annotations(frames, threshold=threshold)
-            save_annotations(document, os.path.join(folder, target))
+            document = to_coco_annotations(frames, threshold=threshold, on_frame=check_interrupt)
+            save_annotations(document, os.path.join(folder, target), check_interrupt)
         else:
             per_frame = format == FORMATS[1]
             # A folder for each run, so that Load Keypoints finds the frames of one run together.
@@ -230,6 +129,7 @@ class SaveKeypoints(io.ComfyNode):
                 confidence=confidence,  # pyright: ignore[reportArgumentType]
                 threshold=threshold,
                 extra=keep_everything,
+                on_frame=check_interrupt,
             )
         path = f"{subfolder}/{target}".lstrip("/").replace(os.sep, "/")
         return io.NodeOutput(f"{path} [output]")
@@ -240,7 +140,7 @@ def _place(folder_paths: Any, prefix: str, width: int, height: int) -> tuple[str
     if not prefix.strip(" /\\.") or "\0" in prefix:
         raise ValueError("filename_prefix is empty; give a name such as DWPose/keypoints")
     output = os.path.abspath(folder_paths.get_output_directory())
-    if not _is_inside(os.path.abspath(os.path.join(output, prefix)), output):
+    if not is_inside(os.path.abspath(os.path.join(output, prefix)), output):
         raise ValueError(
             f"filename_prefix {prefix!r} leads out of the output folder; give a name inside it"
         )
@@ -361,25 +261,31 @@ def _choose(file: Any, path: Any) -> str:
 def _read(path: Path, canvas_hw: tuple[int, int] | None, swap_hands: bool) -> list[People]:
     from ..dwpose.io import coco, openpose_json
     from ..dwpose.io.openpose_read import parse_json
+    from ..dwpose.io.ticking import ticking
 
+    options: dict[str, Any] = {
+        "canvas_hw": canvas_hw,
+        "swap_hands": swap_hands,
+        "on_frame": check_interrupt,
+    }
     document = None
     if not path.is_dir():
         try:
-            document = parse_json(path.read_bytes())
+            document = parse_json(path.read_bytes(), check_interrupt)
         except ValueError as error:
             raise ValueError(f"{path.name}: {error}; choose a JSON file") from error
     try:
         if isinstance(document, dict) and "annotations" in document:
-            dataset = coco.read_annotations(document)
-            return [dataset.people(image_id) for image_id in dataset.images]
+            dataset = coco.read_annotations(document, check_interrupt)
+            return [
+                dataset.people(image_id) for image_id in ticking(dataset.images, check_interrupt)
+            ]
         first = document[0] if isinstance(document, list) and document else None
         if isinstance(first, dict) and "image_id" in first:
             return _read_results(document, canvas_hw)
         if document is None:
-            return openpose_json.load(path, canvas_hw=canvas_hw, swap_hands=swap_hands)
-        return openpose_json.from_pose_keypoint(
-            document, canvas_hw=canvas_hw, swap_hands=swap_hands
-        )
+            return openpose_json.load(path, **options)
+        return openpose_json.from_pose_keypoint(document, **options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path.name}: {error}") from error
 
@@ -392,5 +298,5 @@ def _read_results(document: Any, canvas_hw: tuple[int, int] | None) -> list[Peop
             "COCO results do not say how large the pictures are; set canvas_width and canvas_height"
         )
     sizes: Any = {e.get("image_id"): canvas_hw for e in document if isinstance(e, dict)}
-    found = coco.read_results(document, sizes)
+    found = coco.read_results(document, sizes, check_interrupt)
     return [found[image_id] for image_id in sorted(found)]

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from . import options as shared
 from .render import match_frames, poses_with_frames
 from .sockets import (
-    BBOX_TYPE,
     Frames,
     Progress,
     advanced,
+    bbox_output,
     check_choice,
+    check_interrupt,
     hand_on,
     pose_input,
     schema,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..dwpose.parts import Region, Square
+    from ..dwpose.steady_crops import Square as SteadySquare
 
 # dwpose.parts.PART_NAMES and SHAPES, which would import OpenCV; a test keeps them equal.
 PART_NAMES = ("face", "head", "left hand", "right hand", "both hands", "feet", "body")
@@ -69,13 +72,10 @@ class KeypointsToMasks(io.ComfyNode):
                     tooltip="Shape of the mask: outline = along the points; box = the box around "
                     "them; ellipse = the one in that box.",
                 ),
-                io.Float.Input(
+                _padding_input(
                     "padding",
-                    default=0.1,
-                    min=0.0,
-                    max=4.0,
-                    step=0.05,
-                    tooltip="Grows the mask and the boxes on all sides by this part of the "
+                    0.1,
+                    "Grows the mask and the boxes on all sides by this part of the "
                     "region's longer side: 0.1 = a tenth.",
                 ),
                 io.Float.Input(
@@ -95,13 +95,10 @@ class KeypointsToMasks(io.ComfyNode):
                     step=8,
                     tooltip="Width and height of the crops in pixels.",
                 ),
-                io.Float.Input(
+                _padding_input(
                     "crop_padding",
-                    default=0.25,
-                    min=0.0,
-                    max=4.0,
-                    step=0.05,
-                    tooltip="Further room on all sides in the crops, as a part of the region's "
+                    0.25,
+                    "Further room on all sides in the crops, as a part of the region's "
                     "longer side. The square is moved to stay inside the image; what does not "
                     "fit is black.",
                 ),
@@ -113,22 +110,22 @@ class KeypointsToMasks(io.ComfyNode):
                     "crop box 0 0 0 0; nearest frame = the region of the nearest frame where it "
                     "is, the earlier of two (empty if there is none).",
                 ),
-                advanced(
-                    io.Float.Input(
-                        "threshold",
-                        default=0.3,
-                        min=0.0,
-                        max=1.0,
-                        step=0.05,
-                        tooltip="Least score, 0..1, of a point that counts.",
-                    )
-                ),
+                advanced(shared.counted_input()),
                 io.Image.Input(
                     "image",
                     optional=True,
                     tooltip="What to crop: the frames that the keypoints are of, or one picture "
                     "for all. Masks and boxes have its size; keypoints are scaled to it. Left "
                     "open: the size of the analysed picture, and black crops.",
+                ),
+                io.Int.Input(
+                    "steady",
+                    default=0,
+                    min=0,
+                    max=240,
+                    tooltip="For videos: place and size of each crop are a mean over so many "
+                    "frames before and after it, so that crops do not shake; not across cuts, "
+                    "and never so that the part is cut off. 0 = each frame by itself.",
                 ),
             ],
             outputs=[
@@ -147,18 +144,18 @@ class KeypointsToMasks(io.ComfyNode):
                     display_name="crop masks",
                     tooltip="The mask cut out in the same way, one for each frame.",
                 ),
-                io.Custom(BBOX_TYPE).Output(
+                bbox_output(
                     "boxes",
-                    display_name=BBOX_TYPE,
-                    tooltip="For each frame a list of boxes [left, top, right, bottom] in pixels, "
+                    "For each frame a list of boxes [left, top, right, bottom] in pixels, "
                     "one for each person's part (each hand, each foot); an empty list where there "
                     "is none.",
                 ),
-                io.Custom(BBOX_TYPE).Output(
+                bbox_output(
                     "crop_boxes",
-                    display_name="crop boxes",
-                    tooltip="For each frame the square that was cut out, in whole pixels, to put "
-                    "the crop back; 0 0 0 0 where there is none. It may reach over the edge.",
+                    "For each frame the square that was cut out, in whole pixels (with fractions "
+                    "where steady), to put the crop back; 0 0 0 0 where there is none. It may "
+                    "reach over the edge.",
+                    "crop boxes",
                 ),
             ],
             search=("inpaint", "detailer", "face", "hand", "head", "feet", "crop", "bbox", "mask"),
@@ -178,11 +175,12 @@ class KeypointsToMasks(io.ComfyNode):
         missing: str = MISSING[0],
         threshold: float = 0.3,
         image: torch.Tensor | None = None,
+        steady: int = 0,
     ) -> Any:
         """Find the regions of all frames, then draw and cut frame by frame."""
         import torch
 
-        from ..dwpose.parts import draw_regions, find_regions, join_boxes, square_around
+        from ..dwpose.parts import draw_regions, find_regions
 
         check_choice("part", part, PART_NAMES)
         check_choice("shape", shape, SHAPES)
@@ -194,12 +192,14 @@ class KeypointsToMasks(io.ComfyNode):
 
         regions: list[list[Region]] = []
         for people in poses:
+            check_interrupt()
             found = find_regions(people, part, size_hw, threshold)
             wanted = found if person < 0 else found[person : person + 1]
             regions.append([region for one in wanted for region in one])
         if missing == MISSING[1]:
             regions = fill_from_nearest(regions)
 
+        places = place_squares(regions, padding, padding + crop_padding, size_hw, steady)
         masks = torch.empty((count, *size_hw), dtype=torch.float32)
         crops = torch.zeros((count, crop_size, crop_size, 3), dtype=torch.float32)
         crop_masks = torch.zeros((count, crop_size, crop_size), dtype=torch.float32)
@@ -211,10 +211,7 @@ class KeypointsToMasks(io.ComfyNode):
             mask = draw_regions(here, size_hw, shape, padding, blur)
             torch.div(torch.from_numpy(mask), 255.0, out=masks[index])
             boxes.append([[float(n) for n in r.padded(padding)] for r in here])
-            square = None
-            if here:
-                room = padding + crop_padding
-                square = square_around(join_boxes([r.padded(room) for r in here]), size_hw)
+            square = places[index % len(regions)]
             if square is not None:
                 _cut(crop_masks[index], mask, square)
                 if image is not None:
@@ -223,6 +220,44 @@ class KeypointsToMasks(io.ComfyNode):
             squares.append([[float(n) for n in (left, top, left + side, top + side)]])
             progress(index + 1)
         return io.NodeOutput(hand_on(masks), hand_on(crops), hand_on(crop_masks), boxes, squares)
+
+
+def _padding_input(name: str, default: float, tooltip: str) -> Any:
+    return io.Float.Input(name, default=default, min=0.0, max=4.0, step=0.05, tooltip=tooltip)
+
+
+def place_squares(
+    regions: Sequence[list[Region]],
+    padding: float,
+    room: float,
+    size_hw: tuple[int, int],
+    steady: int,
+) -> list[Square | None] | list[SteadySquare | None]:
+    """Find the square to cut out of each frame.
+
+    Args:
+        regions: of each frame.
+        padding: of the boxes, which a steady square never cuts off.
+        room: padding of the squares; see `Region.padded` for both.
+        size_hw: height and width of the frames in pixels.
+        steady: frames before and after that count; 0 gives whole pixels, from each frame alone.
+
+    Returns:
+        left, top and side in pixels; None where there is no region in the picture.
+    """
+    from ..dwpose.parts import join_boxes, square_around
+    from ..dwpose.steady_crops import steady_squares
+
+    around = [join_boxes([r.padded(room) for r in here]) if here else None for here in regions]
+    alone = [None if box is None else square_around(box, size_hw) for box in around]
+    if not steady:
+        return alone
+    outer = [None if one is None else box for one, box in zip(alone, around, strict=True)]
+    inner = [
+        None if box is None else join_boxes([r.padded(padding) for r in here])
+        for box, here in zip(outer, regions, strict=True)
+    ]
+    return steady_squares(inner, outer, size_hw, steady)
 
 
 def fill_from_nearest(regions: Sequence[list[Region]]) -> list[list[Region]]:
@@ -251,14 +286,20 @@ def _colours(image: torch.Tensor, index: int) -> npt.NDArray[np.float32]:
     return frame
 
 
-def _cut(target: torch.Tensor, picture: npt.NDArray[Any], square: Square) -> None:
+def _cut(target: torch.Tensor, picture: npt.NDArray[Any], square: Square | SteadySquare) -> None:
     """Write a crop of a float32 or uint8 picture into a float32 tensor."""
     import numpy as np
     import torch
 
     from ..dwpose.parts import cut_square
+    from ..dwpose.steady_crops import cut_between_pixels
 
-    made = cut_square(picture, square, int(target.shape[0]))
+    left, top, side = square
+    size = int(target.shape[0])
+    if isinstance(left, int) and isinstance(top, int) and isinstance(side, int):
+        made = cut_square(picture, (left, top, side), size)
+    else:
+        made = cut_between_pixels(picture, square, size)
     if made.dtype == np.uint8:
         torch.div(torch.from_numpy(made), 255.0, out=target)
     else:

@@ -1,12 +1,14 @@
-"""Inputs that several nodes share: parts, thresholds, style and size of what is drawn."""
+"""Inputs and outputs that several nodes share, and what parts, style and size of them mean."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from .sockets import advanced, check_choice
+from .regions import BOX_FORMATS
+from .sockets import BBOX_TYPE, advanced, check_choice
 
 if TYPE_CHECKING:
     from ..dwpose.types import People
@@ -24,6 +26,7 @@ STYLE_NAMES = (
     "musepose",
     "musepose-own-hands",
     "dwpose-feet",
+    "comfy-core-feet",
 )
 
 SIZE_MODES = ("as input", "short side", "width x height")
@@ -37,6 +40,117 @@ _THRESHOLDS = ("body", "hand", "face", "feet")
 STYLES_OWN = -1.0
 """Threshold that stands for the style's own rule."""
 
+# What each order of people means; those that need no word have none.
+_ORDER_TEXTS = {
+    "given": " = as they came",
+    "size": " = largest first",
+    "left-to-right": "",
+    "score": " = surest first",
+    "centre": " = nearest to the picture's centre first",
+    "inside": " = most inside the boxes or mask first",
+}
+
+
+# --- declarations ------------------------------------------------------------------------------
+
+
+def unit_input(name: str, default: float, tooltip: str, step: float = 0.05) -> Any:
+    """A number 0..1."""
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=step, tooltip=tooltip)
+
+
+def counted_input() -> Any:
+    """From which score on a point counts."""
+    return unit_input("threshold", 0.3, "Least score, 0..1, of a point that counts as visible.")
+
+
+def image_input() -> Any:
+    """The pictures to look at."""
+    return io.Image.Input(
+        "image",
+        tooltip="One picture or the frames of a video. Transparent pictures are laid on white.",
+    )
+
+
+def max_people_input() -> Any:
+    """How many people."""
+    return io.Int.Input(
+        "max_people",
+        default=0,
+        min=0,
+        max=100,
+        tooltip="At most so many people of each frame, the first of 'order'; 0 = everybody.",
+    )
+
+
+def order_input(orders: Sequence[str], default: str) -> Any:
+    """In which order."""
+    told = "; ".join(order + _ORDER_TEXTS[order] for order in orders)
+    return io.Combo.Input(
+        "order",
+        options=list(orders),
+        default=default,
+        tooltip=f"Order of the people of a frame: {told}.",
+    )
+
+
+def detector_threshold_input(name: str = "detector_threshold") -> Any:
+    """From which score on the detector is believed."""
+    return unit_input(
+        name, 0.3, "People of whom the detector is less sure, 0..1, are left out.", step=0.01
+    )
+
+
+def box_format_input() -> Any:
+    """What the numbers of a box mean."""
+    return io.Combo.Input(
+        "box_format",
+        options=list(BOX_FORMATS),
+        default=BOX_FORMATS[0],
+        tooltip="What the four numbers of a connected box mean, in pixels; packs differ. Detect "
+        "People gives x1 y1 x2 y2.",
+    )
+
+
+def boxes_input(tooltip: str) -> Any:
+    """Boxes of any pack, optional."""
+    return io.Custom(BBOX_TYPE).Input("boxes", optional=True, tooltip=tooltip)
+
+
+def region_inputs() -> tuple[Any, Any]:
+    """Boxes and mask of the people, instead of looking for them."""
+    return boxes_input(
+        "Boxes of the people, instead of looking for them: a list for each frame, or one list "
+        "for all. From Detect People or other packs' BBOX outputs."
+    ), io.Mask.Input(
+        "mask",
+        optional=True,
+        tooltip="Mask of a person, instead of looking for people: one for each frame or one for "
+        "all; several masks for a single picture are several people. A frame with an empty mask "
+        "has nobody. LoadImage's empty 64x64 mask counts as not connected.",
+    )
+
+
+def second_look_input() -> Any:
+    """Whether small hands and faces are looked at again."""
+    return advanced(
+        io.Boolean.Input(
+            "second_look",
+            default=False,
+            tooltip="Look again, closer, at hands and faces that are small in the picture, and "
+            "keep what is surer. Up to three more crops a person: up to four times the work.",
+        )
+    )
+
+
+def count_output() -> Any:
+    """How many people there are."""
+    return io.Int.Output(
+        "people_count",
+        display_name="people",
+        tooltip="Number of people; of several frames, the most in any one.",
+    )
+
 
 def part_inputs() -> list[Any]:
     """Four switches: body, hands, face, feet; each on."""
@@ -45,7 +159,7 @@ def part_inputs() -> list[Any]:
         "hands": "Both hands: 21 points each.",
         "face": "Face: 68 points of contour, brows, nose, eyes and mouth. wan-animate has none.",
         "feet": "Toes and heels: 3 points each foot. Drawn by the styles that have feet "
-        "(dwpose-feet and wan-animate).",
+        "(dwpose-feet, comfy-core-feet and wan-animate).",
     }
     return [
         io.Boolean.Input(
@@ -66,7 +180,7 @@ def style_input() -> Any:
         tooltip="Whose drawing to reproduce, pixel for pixel: dwpose for most ControlNets, "
         "controlnet-aux as that pack draws, xinsir for its SDXL ControlNets (thick lines), "
         "comfy-core as ComfyUI's SDPose, wan-animate, mimic-motion and musepose for those video "
-        "models, dwpose-feet with toes and heels.",
+        "models; dwpose-feet and comfy-core-feet with toes and heels.",
     )
 
 
@@ -129,6 +243,9 @@ def size_inputs() -> list[Any]:
             "it.",
         ),
     ]
+
+
+# --- meanings ----------------------------------------------------------------------------------
 
 
 def output_size(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from . import options as shared
 from .regions import BOX_FORMATS, read_bbox, read_masks, write_boxes
 from .render import poses_with_frames
 from .sockets import (
-    BBOX_TYPE,
     Progress,
     advanced,
+    bbox_output,
     check_choice,
+    check_interrupt,
     pose_input,
     pose_output,
     schema,
@@ -43,14 +46,7 @@ class SelectPeople(io.ComfyNode):
             "and then the same people in all frames. Frames without them stay, empty.",
             inputs=[
                 pose_input(),
-                io.Combo.Input(
-                    "order",
-                    options=list(ORDERS),
-                    default=ORDERS[0],
-                    tooltip="Order of the people: given = as they came; size = largest first; "
-                    "left-to-right; score = surest first; centre = nearest to the picture's "
-                    "centre first; inside = most inside the boxes or mask first.",
-                ),
+                shared.order_input(ORDERS, ORDERS[0]),
                 io.String.Input(
                     "indices",
                     default="",
@@ -58,21 +54,12 @@ class SelectPeople(io.ComfyNode):
                     "0,2 two of them, 1-3 a range. Empty = everybody. Numbers that nobody has "
                     "are passed over.",
                 ),
-                io.Int.Input(
-                    "max_people",
-                    default=0,
-                    min=0,
-                    max=100,
-                    tooltip="At most so many of them, the first of the order; 0 = no limit.",
-                ),
-                io.Float.Input(
+                shared.max_people_input(),
+                shared.unit_input(
                     "min_confidence",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="Leave out people whose visible points have a lower mean score, 0..1. "
-                    "Points of packs that write no scores count 1.",
+                    0.0,
+                    "Leave out people whose visible points have a lower mean score, 0..1. Points "
+                    "of packs that write no scores count 1.",
                 ),
                 io.Combo.Input(
                     "across_frames",
@@ -90,52 +77,27 @@ class SelectPeople(io.ComfyNode):
                     tooltip="Frame to choose in when following, from 0; -1 is the last.",
                 ),
                 advanced(
-                    io.Float.Input(
+                    shared.unit_input(
                         "min_similarity",
-                        default=0.2,
-                        min=0.0,
-                        max=1.0,
-                        step=0.05,
-                        tooltip="When following: how alike, 0..1, place and pose must be to where "
-                        "the person was last seen. Lower for fast movement; 0 always takes the "
+                        0.2,
+                        "When following: how alike, 0..1, place and pose must be to where the "
+                        "person was last seen. Lower for fast movement; 0 always takes the "
                         "likeliest.",
                     )
                 ),
                 advanced(
-                    io.Float.Input(
+                    shared.unit_input(
                         "min_inside",
-                        default=0.5,
-                        min=0.0,
-                        max=1.0,
-                        step=0.05,
-                        tooltip="Share, 0..1, of a person's visible points that must lie inside a "
-                        "box or the mask; at 0 a single point is enough.",
+                        0.5,
+                        "Share, 0..1, of a person's visible points that must lie inside a box or "
+                        "the mask; at 0 a single point is enough.",
                     )
                 ),
-                advanced(
-                    io.Float.Input(
-                        "threshold",
-                        default=0.3,
-                        min=0.0,
-                        max=1.0,
-                        step=0.05,
-                        tooltip="Least score, 0..1, of a point that counts as visible in all of "
-                        "these rules.",
-                    )
-                ),
-                advanced(
-                    io.Combo.Input(
-                        "box_format",
-                        options=list(BOX_FORMATS),
-                        default=BOX_FORMATS[0],
-                        tooltip="What the four numbers of a connected box mean, in pixels.",
-                    )
-                ),
-                io.Custom(BBOX_TYPE).Input(
-                    "boxes",
-                    optional=True,
-                    tooltip="Keep those inside any of these boxes, in pixels of the analysed "
-                    "picture: a list for each frame, or one list for all.",
+                advanced(shared.counted_input()),
+                advanced(shared.box_format_input()),
+                shared.boxes_input(
+                    "Keep those inside any of these boxes, in pixels of the analysed picture: a "
+                    "list for each frame, or one list for all."
                 ),
                 io.Mask.Input(
                     "mask",
@@ -144,23 +106,25 @@ class SelectPeople(io.ComfyNode):
                     "any size. LoadImage's empty 64x64 mask counts as not connected. With boxes "
                     "too, either is enough.",
                 ),
+                io.String.Input(
+                    "track_ids",
+                    default="",
+                    tooltip="Keep only people with these ids, such as 0 or 0,2, in every frame; "
+                    "the other rules come after. Track & Smooth and Video to Keypoints give ids, "
+                    "Preview Keypoints shows them. Empty = whatever the id.",
+                ),
             ],
             outputs=[
                 pose_output(
                     tooltip="The people kept, in their order, one entry for each frame; people "
                     "who were followed have ids.",
                 ),
-                io.Custom(BBOX_TYPE).Output(
+                bbox_output(
                     "people_boxes",
-                    display_name=BBOX_TYPE,
-                    tooltip="For each frame a list of boxes [left, top, right, bottom] in pixels "
-                    "around the visible points of the people kept.",
+                    "For each frame a list of boxes [left, top, right, bottom] in pixels around "
+                    "the visible points of the people kept.",
                 ),
-                io.Int.Output(
-                    "people_count",
-                    display_name="people",
-                    tooltip="Number of people kept; of several frames, the most in any one.",
-                ),
+                shared.count_output(),
             ],
             search=("filter", "person", "track", "pick", "bbox", "keypoints"),
         )
@@ -181,6 +145,7 @@ class SelectPeople(io.ComfyNode):
         box_format: str = BOX_FORMATS[0],
         boxes: Any = None,
         mask: torch.Tensor | None = None,
+        track_ids: str = "",
     ) -> Any:
         """Select frame by frame, or in one frame and follow."""
         from ..dwpose.people import follow_people, parse_indices, pose_boxes, select_people
@@ -188,7 +153,7 @@ class SelectPeople(io.ComfyNode):
 
         check_choice("order", order, ORDERS)
         check_choice("across_frames", across_frames, ACROSS)
-        frames = poses_with_frames(pose_keypoint)
+        frames = keep_ids(poses_with_frames(pose_keypoint), track_ids)
         wanted = parse_indices(indices)
         areas = read_bbox(boxes, len(frames), box_format)
         masks = read_masks(mask, len(frames), frames[0].image_hw)
@@ -207,21 +172,48 @@ class SelectPeople(io.ComfyNode):
             )
 
         kept: list[People] = []
+        progress = Progress(len(frames))
         if across_frames == ACROSS[1]:
             if not -len(frames) <= frame < len(frames):
                 raise ValueError(
                     f"frame {frame} does not exist; choose one of 0 to {len(frames) - 1}"
                 )
+            check_interrupt()
             chosen = choose(frame % len(frames))
-            kept = follow_people(frames, chosen, frame, min_similarity, threshold)
+            steps = itertools.count(1)
+            kept = follow_people(
+                frames, chosen, frame, min_similarity, threshold, lambda: progress(next(steps))
+            )
         else:
-            progress = Progress(len(frames))
             for index, people in enumerate(frames):
                 kept.append(people[choose(index)])
                 progress(index + 1)
         around = write_boxes(Boxes(pose_boxes(people, threshold)) for people in kept)
         keypoints = write_poses(kept, written_threshold(pose_keypoint))
         return io.NodeOutput(keypoints, around, max(map(len, kept), default=0))
+
+
+def keep_ids(frames: list[People], track_ids: str) -> list[People]:
+    """Leave out people whose id is not in a list such as "0, 2"; an empty list leaves out nobody.
+
+    Raises:
+        ValueError: it is no list of numbers, or nobody has an id.
+    """
+    from ..dwpose.people import parse_indices
+
+    try:
+        wanted = parse_indices(track_ids)
+    except ValueError as error:
+        raise ValueError(str(error).replace("indices", "track_ids")) from None
+    if wanted is None:
+        return frames
+    if any(map(len, frames)) and not any(people.track_ids is not None for people in frames):
+        raise ValueError("track_ids: nobody has an id; put Track & Smooth before this node")
+    return [people[[i for i, own in enumerate(_ids(people)) if own in wanted]] for people in frames]
+
+
+def _ids(people: People) -> list[int]:
+    return [] if people.track_ids is None else people.track_ids.tolist()
 
 
 def written_threshold(pose_keypoint: Any) -> float | None:

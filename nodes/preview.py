@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from . import options as shared
 from .render import match_frames, poses_with_frames
 from .sockets import Frames, Progress, pose_input, schema
 
@@ -43,14 +44,10 @@ class PreviewKeypoints(io.ComfyNode):
             "number, score and place of a point under the mouse. A slider goes through frames.",
             inputs=[
                 pose_input(),
-                io.Float.Input(
+                shared.unit_input(
                     "threshold",
-                    default=0.3,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="Least score, 0..1, of a point to be shown. 0 shows all that were "
-                    "estimated.",
+                    0.3,
+                    "Least score, 0..1, of a point to be shown. 0 shows all that were estimated.",
                 ),
                 io.Image.Input(
                     "image",
@@ -79,17 +76,19 @@ class PreviewKeypoints(io.ComfyNode):
         )
         stem = f"{name}_{counter:05}_"
         pictures: list[str] = []
-        shown: list[dict[str, Any]] = []
+        shown: list[str] = []
         progress = Progress(count)
         for index in range(count):
             if frames is not None and index < len(frames):
                 pictures.append(f"{stem}{index:06}.jpg")
                 _write_picture(frames[index], os.path.join(folder, pictures[-1]))
-            shown.append(describe_frame(poses[index % len(poses)], threshold))
+            shown.append(_encode(describe_frame(poses[index % len(poses)], threshold)))
             progress(index + 1)
-        document = {"version": 1, "frames": shown, "pictures": pictures, **skeleton_to_draw()}
+        # Frame by frame, for a long video's text takes a second, in which nothing could be
+        # cancelled.
+        rest = _encode({"version": 1, "pictures": pictures, **skeleton_to_draw()})
         with open(os.path.join(folder, f"{stem}.json"), "w", encoding="utf-8") as file:
-            json.dump(document, file, separators=(",", ":"), allow_nan=False)
+            file.write(f'{rest[:-1]},"frames":[{",".join(shown)}]}}')
         entry = {
             "filename": f"{stem}.json",
             "subfolder": subfolder,
@@ -97,6 +96,10 @@ class PreviewKeypoints(io.ComfyNode):
             "frames": count,
         }
         return io.NodeOutput(ui={UI_KEY: [entry]})
+
+
+def _encode(value: dict[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _write_picture(picture: npt.NDArray[np.uint8], path: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .sockets import check_choice
+from .sockets import check_choice, check_interrupt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +64,7 @@ def read_masks(
         )
     found = []
     for one in mask:
+        check_interrupt()
         # Resized before the cut at one half, so that edges stay where they are.
         array = one.detach().float().cpu().numpy()
         if array.shape != size_hw:
@@ -79,7 +80,11 @@ def read_masks(
 
 def write_boxes(boxes: Iterable[Boxes]) -> list[list[list[float]]]:
     """Make a BBOX: for each frame a list of [left, top, right, bottom] in pixels."""
-    return [[[float(n) for n in box] for box in frame.xyxy] for frame in boxes]
+    found = []
+    for frame in boxes:
+        check_interrupt()
+        found.append([[float(n) for n in box] for box in frame.xyxy])
+    return found
 
 
 def read_bbox(value: Any, frames: int, box_format: str = BOX_FORMATS[0]) -> list[Boxes] | None:

@@ -49,14 +49,11 @@ class DrawPoseMap(io.ComfyNode):
                     tooltip="Colour behind the drawing where no image is connected, as #rrggbb or "
                     "three numbers 0..255 such as 0, 177, 64. ControlNets want black.",
                 ),
-                io.Float.Input(
+                shared.unit_input(
                     "opacity",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="How much the drawing covers what is behind it: 0 not at all, 1 fully. "
-                    "The mask does not change.",
+                    1.0,
+                    "How much the drawing covers what is behind it: 0 not at all, 1 fully. The "
+                    "mask does not change.",
                 ),
                 *shared.threshold_inputs(),
                 advanced(_scale_input("line_scale", "the width of limbs and hand lines")),
@@ -147,7 +144,7 @@ class DrawPoseMap(io.ComfyNode):
         for index in range(count):
             people = poses[index % len(poses)]
             if frames is not None and (behind is None or len(frames) > 1):
-                behind = _resized(frames[index % len(frames)], size_hw)
+                behind = resized(frames[index % len(frames)], size_hw)
             picture, mask = _draw(people, size_hw, behind, colour, opacity, drawing)
             maps.put(index, picture)
             torch.div(torch.from_numpy(mask), 255.0, out=masks[index])
@@ -193,7 +190,8 @@ def _draw(
     return picture, mask
 
 
-def _resized(picture: npt.NDArray[np.uint8], size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def resized(picture: npt.NDArray[np.uint8], size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return a picture at this size; itself where it has it."""
     if picture.shape[:2] == size_hw:
         return picture
     import cv2

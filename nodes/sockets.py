@@ -115,6 +115,11 @@ def pose_output(name: str = "keypoints", **options: Any) -> Any:
     return io.Custom(POSE_TYPE).Output(name, **options)
 
 
+def bbox_output(name: str, tooltip: str, display_name: str = BBOX_TYPE) -> Any:
+    """A BBOX output: for each frame a list of boxes."""
+    return io.Custom(BBOX_TYPE).Output(name, display_name=display_name, tooltip=tooltip)
+
+
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """Return a combo's value; ComfyUI does not check those of V3 nodes.
 
@@ -217,12 +222,17 @@ class Frames:
         return Frames(self._image[start:])
 
     def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return frame `index` as uint8 [H, W, 3] RGB, contiguous."""
+        """Return frame `index` as uint8 [H, W, 3] RGB, contiguous.
+
+        Raises:
+            InterruptProcessingException: the user cancelled.
+        """
         import cv2
         import numpy as np
 
         from ..dwpose.io.images import load_image
 
+        check_interrupt()
         if not -len(self) <= index < len(self):
             raise IndexError(f"there is no frame {index} of {len(self)}")
         frame = self._image[index].detach().float().cpu().numpy()
@@ -308,12 +318,17 @@ def write_poses(people: Iterable[People], threshold: float | None = None) -> lis
         people: of each frame.
         threshold: raw score that a point needs to be shown in the plain lists; the library's
             0.3 when None.
+
+    Raises:
+        InterruptProcessingException: the user cancelled.
     """
     from ..dwpose.io.openpose_json import to_pose_keypoint
     from ..dwpose.types import DEFAULT_THRESHOLD
 
     return to_pose_keypoint(
-        list(people), threshold=DEFAULT_THRESHOLD if threshold is None else threshold
+        people,
+        threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
+        on_frame=check_interrupt,
     )
 
 
@@ -324,7 +339,8 @@ def read_poses(pose_keypoint: Any) -> list[People]:
 
     Raises:
         ValueError, TypeError: it cannot be understood; says what is wrong.
+        InterruptProcessingException: the user cancelled.
     """
     from ..dwpose.io.openpose_json import from_pose_keypoint
 
-    return from_pose_keypoint(pose_keypoint)
+    return from_pose_keypoint(pose_keypoint, on_frame=check_interrupt)

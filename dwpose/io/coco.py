@@ -25,6 +25,7 @@ from .openpose_extra import integer
 from .openpose_layout import shortest_decimals
 from .openpose_lists import numbers
 from .openpose_read import parse_json
+from .ticking import Tick, ticking
 
 ScoreMode: TypeAlias = Literal["box_keypoint", "keypoint", "box"]
 
@@ -152,8 +153,11 @@ def load_annotations(path: str | os.PathLike[str]) -> CocoDataset:
         raise kind(f"{path}: {error}") from error
 
 
-def read_annotations(document: Any) -> CocoDataset:
-    """Read annotations that are parsed already, see `load_annotations`."""
+def read_annotations(document: Any, on_person: Tick = None) -> CocoDataset:
+    """Read annotations that are parsed already, see `load_annotations`.
+
+    `on_person` is called before each annotation; what it raises ends the work.
+    """
     if not isinstance(document, Mapping):
         raise TypeError("COCO annotations must be an object with images and annotations")
     images: dict[int, CocoImage] = {}
@@ -170,7 +174,7 @@ def read_annotations(document: Any) -> CocoDataset:
         if entry.get("name") == "person" and isinstance(entry.get("id"), int)
     }
     instances: list[CocoInstance] = []
-    for i, entry in enumerate(_objects(document, "annotations")):
+    for i, entry in enumerate(ticking(_objects(document, "annotations"), on_person)):
         category = integer(entry.get("category_id"), f"annotation {i}, category_id")
         if wanted and category not in wanted:
             continue
@@ -296,12 +300,17 @@ def load_results(
         raise kind(f"{path}: {error}") from error
 
 
-def read_results(document: Any, sizes_hw: Mapping[int, tuple[int, int]]) -> dict[int, People]:
-    """Read results that are parsed already, see `load_results`."""
+def read_results(
+    document: Any, sizes_hw: Mapping[int, tuple[int, int]], on_person: Tick = None
+) -> dict[int, People]:
+    """Read results that are parsed already, see `load_results`.
+
+    `on_person` is called before each result; what it raises ends the work.
+    """
     if not isinstance(document, (list, tuple)):
         raise TypeError("COCO results must be a list of objects")
     found: dict[int, list[tuple[Any, Any, int | None]]] = {}
-    for i, entry in enumerate(_objects({"results": document}, "results")):
+    for i, entry in enumerate(ticking(_objects({"results": document}, "results"), on_person)):
         where = f"result {i}"
         image_id = _integer(entry, "image_id", where)
         if image_id not in sizes_hw:

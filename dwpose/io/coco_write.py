@@ -14,6 +14,7 @@ from .. import skeleton
 from ..types import DEFAULT_THRESHOLD, People
 from .atomic import write_atomically
 from .openpose_layout import shortest_decimals
+from .ticking import Tick, ticking
 
 # Name of each part's list, and of the flag that says whether it is labelled.
 _LISTS: Final = {
@@ -29,6 +30,7 @@ def to_coco_annotations(
     frames: Iterable[People],
     file_names: Sequence[str] | None = None,
     threshold: float = DEFAULT_THRESHOLD,
+    on_frame: Tick = None,
 ) -> dict[str, Any]:
     """Describe frames as a COCO-WholeBody data set.
 
@@ -39,6 +41,7 @@ def to_coco_annotations(
         frames: people of each picture.
         file_names: the pictures' names; None: frame_000000.png and so on.
         threshold: least raw score of a point that is shown.
+        on_frame: called before each frame; what it raises ends the work and reaches the caller.
 
     Returns:
         an object with images, annotations and categories.
@@ -54,7 +57,7 @@ def to_coco_annotations(
         raise ValueError(f"file_names must name {len(listed)} frames, got {len(names)}")
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for i, people in enumerate(listed):
+    for i, people in enumerate(ticking(listed, on_frame)):
         height, width = people.image_hw
         images.append({"id": i + 1, "file_name": names[i], "height": height, "width": width})
         for person in range(len(people)):
@@ -92,12 +95,29 @@ def _annotation(people: People, person: int, threshold: float) -> dict[str, Any]
     return found
 
 
-def save_annotations(document: dict[str, Any], path: str | os.PathLike[str]) -> Path:
+def save_annotations(
+    document: dict[str, Any], path: str | os.PathLike[str], on_item: Tick = None
+) -> Path:
     """Write a data set to one file, whole or not at all.
+
+    Args:
+        document: see `to_coco_annotations`.
+        path: the file.
+        on_item: called before each item of its lists; what it raises ends the work.
 
     Raises:
         ValueError: a number is not finite.
         OSError: the file cannot be written.
     """
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
-    return write_atomically(path, text.encode())
+    fields = []
+    for key, value in document.items():
+        if isinstance(value, (list, tuple)):
+            text = f"[{','.join(_encode(item) for item in ticking(value, on_item))}]"
+        else:
+            text = _encode(value)
+        fields.append(f"{_encode(key)}:{text}")
+    return write_atomically(path, f"{{{','.join(fields)}}}".encode())
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

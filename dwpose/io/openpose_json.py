@@ -30,6 +30,7 @@ from .openpose_layout import (
     shown_points,
 )
 from .openpose_read import from_pose_keypoint
+from .ticking import Tick, ticking
 
 __all__ = ["from_pose_keypoint", "load", "save", "schema", "to_pose_keypoint"]
 
@@ -43,6 +44,7 @@ def to_pose_keypoint(
     confidence: Confidence = "binary",
     threshold: float = DEFAULT_THRESHOLD,
     extra: bool = True,
+    on_frame: Tick = None,
 ) -> list[dict[str, Any]]:
     """Describe people as POSE_KEYPOINT: a list of one dict per frame.
 
@@ -61,6 +63,7 @@ def to_pose_keypoint(
         extra: keep everything (all 133 points at full precision with raw scores, box, id) under
             the key "dwpose" of each person, see `openpose_extra`. Numbers that are not finite
             become null there, and NaN when read again.
+        on_frame: called before each frame; what it raises ends the work and reaches the caller.
 
     Raises:
         TypeError: people are not People.
@@ -74,7 +77,8 @@ def to_pose_keypoint(
     for frame in frames:
         if not isinstance(frame, People):
             raise TypeError(f"people must be People or several of them, got {type(frame).__name__}")
-    return [_frame(frame, confidence, float(threshold), extra) for frame in frames]
+    threshold = float(threshold)
+    return [_frame(frame, confidence, threshold, extra) for frame in ticking(frames, on_frame)]
 
 
 def _frame(people: People, confidence: Confidence, threshold: float, extra: bool) -> dict[str, Any]:
@@ -118,6 +122,7 @@ def save(
     confidence: Confidence = "binary",
     threshold: float = DEFAULT_THRESHOLD,
     extra: bool = True,
+    on_frame: Tick = None,
 ) -> list[Path]:
     """Write people to one file, or one file per frame; never half a file.
 
@@ -131,6 +136,8 @@ def save(
         confidence: see `to_pose_keypoint`.
         threshold: see `to_pose_keypoint`.
         extra: see `to_pose_keypoint`.
+        on_frame: see `to_pose_keypoint`; called again as each frame is written. What ends the
+            work leaves no half file, but with `per_frame` the files of earlier frames.
 
     Returns:
         the files written, in order.
@@ -139,15 +146,23 @@ def save(
         TypeError, ValueError: see `to_pose_keypoint`.
         OSError: a file cannot be written.
     """
-    frames = to_pose_keypoint(people, confidence=confidence, threshold=threshold, extra=extra)
+    frames = to_pose_keypoint(
+        people, confidence=confidence, threshold=threshold, extra=extra, on_frame=on_frame
+    )
     target = Path(path)
     if not per_frame:
-        return [write_atomically(target, _encode(frames, indent))]
+        return [write_atomically(target, _encode_list(frames, indent, on_frame))]
     stem = target.name.removesuffix(".json")
     return [
         write_atomically(target.with_name(f"{stem}_{i:012d}{_SUFFIX}"), _encode(frame, indent))
-        for i, frame in enumerate(frames)
+        for i, frame in enumerate(ticking(frames, on_frame))
     ]
+
+
+def _encode_list(frames: list[dict[str, Any]], indent: int | None, on_frame: Tick) -> bytes:
+    if indent is not None:
+        return _encode(frames, indent)
+    return b"[" + b",".join(_encode(frame, None) for frame in ticking(frames, on_frame)) + b"]"
 
 
 def _encode(document: Any, indent: int | None) -> bytes:
@@ -161,6 +176,7 @@ def load(
     canvas_hw: tuple[int, int] | None = None,
     normalized: bool | None = None,
     swap_hands: bool = False,
+    on_frame: Tick = None,
 ) -> list[People]:
     """Read people from a file of POSE_KEYPOINT or OpenPose JSON, or a folder of such files.
 
@@ -170,6 +186,7 @@ def load(
         canvas_hw: see `from_pose_keypoint`; OpenPose's own files need it.
         normalized: see `from_pose_keypoint`.
         swap_hands: see `from_pose_keypoint`.
+        on_frame: see `from_pose_keypoint`; called for each file, too.
 
     Returns:
         one People per frame.
@@ -185,13 +202,14 @@ def load(
         files.sort(key=_by_number)
         if not files:
             raise FileNotFoundError(f"no JSON file in the folder {source}")
-    documents = [file.read_bytes() for file in files]
+    documents = [file.read_bytes() for file in ticking(files, on_frame)]
     try:
         return from_pose_keypoint(
             documents[0] if len(documents) == 1 else documents,
             canvas_hw=canvas_hw,
             normalized=normalized,
             swap_hands=swap_hands,
+            on_frame=on_frame,
         )
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from .openpose_extra import Extra, integer, merge, read_extra
 from .openpose_layout import EXTRA_KEY, PARTS
 from .openpose_lists import read_person
 from .openpose_units import RawPerson, to_pixels
+from .ticking import Tick, ticking
 
 # Objects that hold frames: our own list, ComfyUI's history of ControlNet's preprocessors, and
 # the web API of A1111's ControlNet.
@@ -41,6 +42,7 @@ def from_pose_keypoint(
     canvas_hw: tuple[int, int] | None = None,
     normalized: bool | None = None,
     swap_hands: bool = False,
+    on_frame: Tick = None,
 ) -> list[People]:
     """Read people from POSE_KEYPOINT or OpenPose JSON, whoever wrote it.
 
@@ -63,6 +65,8 @@ def from_pose_keypoint(
         normalized: True or False says that coordinates are fractions or pixels; None tells.
         swap_hands: exchange the two hands, for files of ComfyUI's SDPose nodes, which write the
             left hand as the right one.
+        on_frame: called several times for each frame; what it raises ends the work and reaches
+            the caller.
 
     Returns:
         one People per frame. Ids are kept where any person of the frame has one (from the extra
@@ -72,34 +76,38 @@ def from_pose_keypoint(
         TypeError, ValueError: something cannot be read; the message names its place, such as
             "frame 3, person 1, face_keypoints_2d" (counted from 0).
     """
-    frames = [*_frames(obj, 0, "")]
-    people = [_people(frame, f"frame {i}") for i, frame in enumerate(frames)]
+    frames = [*_frames(obj, 0, "", on_frame)]
+    people = [_people(frame, f"frame {i}") for i, frame in enumerate(ticking(frames, on_frame))]
     if any(isinstance(frame, Mapping) and frame.get("animals") for frame in frames):
         warnings.warn("animals were skipped: only people can be read", stacklevel=2)
     sizes = _canvases(frames, people, canvas_hw)
-    for persons, size in zip(people, sizes, strict=True):
+    for persons, size in ticking(zip(people, sizes, strict=True), on_frame):
         for person in persons:
             if person.extra is not None:
                 same = person.extra.same_parts(person.raw, person.given, size)
                 person.raw.confirmed = same & _visible_parts(person.raw)
-    to_pixels([[person.raw for person in persons] for persons in people], sizes, normalized)
-    return [_join(persons, size, swap_hands) for persons, size in zip(people, sizes, strict=True)]
+    raw = [[person.raw for person in persons] for persons in people]
+    to_pixels(raw, sizes, normalized, on_frame)
+    return [
+        _join(persons, size, swap_hands)
+        for persons, size in ticking(zip(people, sizes, strict=True), on_frame)
+    ]
 
 
 def _visible_parts(person: RawPerson) -> frozenset[str]:
     return frozenset(part.key for part in PARTS if len(person.visible(part)))
 
 
-def _frames(obj: Any, depth: int, where: str) -> Iterator[Mapping[str, Any] | None]:
+def _frames(obj: Any, depth: int, where: str, on_frame: Tick) -> Iterator[Mapping[str, Any] | None]:
     """Yield the frames of a document, in order."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"{where}the document is nested too deeply; give a list of frames")
     if isinstance(obj, (str, bytes, bytearray)):
         try:
-            parsed = parse_json(obj)
+            parsed = parse_json(obj, on_frame)
         except ValueError as error:
             raise ValueError(f"{where}{error}") from error
-        yield from _frames(parsed, depth + 1, where)
+        yield from _frames(parsed, depth + 1, where, on_frame)
     elif isinstance(obj, Mapping):
         inner = next((key for key in _FRAME_LISTS if isinstance(obj.get(key), list)), None)
         if _is_frame(obj):
@@ -107,7 +115,7 @@ def _frames(obj: Any, depth: int, where: str) -> Iterator[Mapping[str, Any] | No
         elif _is_person(obj):
             yield {"people": [obj]}
         elif inner is not None:
-            yield from _frames(obj[inner], depth + 1, f"{where}{inner}, ")
+            yield from _frames(obj[inner], depth + 1, f"{where}{inner}, ", on_frame)
         else:
             raise ValueError(
                 f"{where}an object has neither people nor keypoints (keys: "
@@ -123,7 +131,7 @@ def _frames(obj: Any, depth: int, where: str) -> Iterator[Mapping[str, Any] | No
             elif isinstance(item, Mapping) and _is_person(item) and not _is_frame(item):
                 raise ValueError(f"{where}item {i}: a person stands among frames; wrap it in one")
             else:
-                yield from _frames(item, depth + 1, f"{where}item {i}: ")
+                yield from _frames(item, depth + 1, f"{where}item {i}: ", on_frame)
     else:
         raise TypeError(
             f"{where}POSE_KEYPOINT must be a list of frames, an object or JSON text, got "
@@ -131,18 +139,35 @@ def _frames(obj: Any, depth: int, where: str) -> Iterator[Mapping[str, Any] | No
         )
 
 
-def parse_json(text: str | bytes | bytearray) -> Any:
+def parse_json(text: str | bytes | bytearray, on_object: Tick = None) -> Any:
     """Parse JSON text; every fault is a ValueError.
+
+    Args:
+        text: the text.
+        on_object: called as each object (a person, a frame) is read; what it raises ends the
+            work and reaches the caller.
 
     Raises:
         ValueError: not JSON, or nested beyond reason.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_hook=_teller(on_object))
     except RecursionError as error:
         raise ValueError("the JSON text is nested too deeply to be a pose") from error
     except ValueError as error:
         raise ValueError(f"this is not JSON text: {error}") from error
+
+
+def _teller(tick: Tick) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    """Make json call `tick` at each object."""
+    if tick is None:
+        return None
+
+    def tell(found: dict[str, Any]) -> dict[str, Any]:
+        tick()
+        return found
+
+    return tell
 
 
 def _is_frame(obj: Mapping[str, Any]) -> bool:

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .openpose_layout import BODY, FEET, NUM_POINTS, PARTS, Part
+from .ticking import Tick, ticking
 
 # A fraction may exceed 1 where a limb leaves the picture; a part of a person within 2 pixels of
 # the corner cannot be seen at all.
@@ -56,6 +57,7 @@ def to_pixels(
     frames: Sequence[Sequence[RawPerson]],
     canvases_hw: Sequence[tuple[int, int]],
     normalized: bool | None = None,
+    on_frame: Tick = None,
 ) -> None:
     """Scale in place whatever is in fractions of the canvas to pixels.
 
@@ -63,13 +65,14 @@ def to_pixels(
         frames: the people of every frame of a file.
         canvases_hw: height and width of every frame in pixels.
         normalized: True or False where the caller knows the unit; None to tell by the rule above.
+        on_frame: called at each frame; what it raises ends the work.
     """
     bodies_in_pixels = any(
         person.confirmed or (len(person.visible(BODY)) and not _is_small(person, BODY, canvas_hw))
-        for people, canvas_hw in zip(frames, canvases_hw, strict=True)
+        for people, canvas_hw in ticking(zip(frames, canvases_hw, strict=True), on_frame)
         for person in people
     )
-    for people, canvas_hw in zip(frames, canvases_hw, strict=True):
+    for people, canvas_hw in ticking(zip(frames, canvases_hw, strict=True), on_frame):
         for person in people:
             if normalized is None:
                 scaled = _parts_in_fractions(person, canvas_hw, bodies_in_pixels)

@@ -254,6 +254,12 @@ _ALL: Final = (
         about="As dwpose, with toes and heels: pinks on the left foot, cyans on the right.",
         feet_default=True,
     ),
+    replace(
+        COMFY_CORE,
+        name="comfy-core-feet",
+        about="As comfy-core with its draw_feet on: toes and heels as dots alone.",
+        feet_default=True,
+    ),
 )
 STYLES: Final[dict[str, PoseStyle]] = {style.name: style for style in _ALL}
 

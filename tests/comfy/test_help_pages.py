@@ -1,8 +1,13 @@
-"""Every node has a help page that tells of every input and output, with a picture."""
+"""Every node has a help page that tells of every input and output, with a picture.
+
+DWPOSE_WRITE_HELP=1 pytest tests/comfy/test_help_pages.py copies changed tooltips into the tables of
+the pages; what is new in a page has to be written there by hand.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +15,7 @@ import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "web" / "docs"
 LARGEST = 60_000
+WRITE = "DWPOSE_WRITE_HELP"
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +33,29 @@ def test_pages_and_nodes_belong_together(schemas):
     assert {path.parent.name for path in DOCS.glob("*/en.md")} == set(schemas)
 
 
+def told(item) -> str:
+    """What a page must say of an input or output; the loader's lists of models are a table."""
+    return item.tooltip.split(" Size and licence:")[0].replace("|", "\\|")
+
+
+def with_tooltips(text: str, schema) -> str:
+    """A page with the rows of its tables as the schema says."""
+    inputs, outputs = text.split("## Outputs") if "## Outputs" in text else (text, "")
+    for item in schema.inputs:
+        row = re.compile(rf"^(\| `{item.id}`(?: \(optional\))? \| ).*?( \|)$", re.MULTILINE)
+        inputs = row.sub(lambda m, item=item: m[1] + told(item) + m[2], inputs)
+    for item in schema.outputs:
+        row = re.compile(rf"^(\| `{item.display_name}` \| ).*?( \|)$", re.MULTILINE)
+        outputs = row.sub(lambda m, item=item: m[1] + told(item) + m[2], outputs)
+    return f"{inputs}## Outputs{outputs}" if outputs else inputs
+
+
 def test_pages_tell_of_everything(schemas):
     missing = []
     for node_id, schema in schemas.items():
+        if os.environ.get(WRITE):
+            path = DOCS / node_id / "en.md"
+            path.write_text(with_tooltips(page(node_id), schema), encoding="utf-8")
         text = page(node_id)
         assert text.startswith(f"# {schema.display_name}\n")
         for heading in ("## Example", "## Inputs", "## Tips"):
@@ -38,8 +64,7 @@ def test_pages_tell_of_everything(schemas):
         missing += [f"{node_id}: {name}" for name in ids if f"| `{name}`" not in text]
         # What the tooltip says, a page says too; a changed tooltip needs a look at the page.
         for item in (*schema.inputs, *schema.outputs):
-            told = item.tooltip.split(" Size and licence:")[0].replace("|", "\\|")
-            if told not in text:
+            if told(item) not in text:
                 missing.append(f"{node_id}: {item.id} is told otherwise in its tooltip")
     assert missing == []
 

@@ -49,13 +49,13 @@ FLOORS = {
     "refine": 4,
     "second_look": 3,
     "pose_options": 6,
-    "pipeline": 6,
-    "doctor": 7,
-    "video": 7,
-    "training": 7,
-    "commands": 8,
-    "cli": 9,
-    "__main__": 10,
+    "pipeline": 7,
+    "doctor": 8,
+    "video": 8,
+    "training": 8,
+    "commands": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 TORCH_FLOOR = FLOORS["models"]
 COMFY = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server", "execution"}

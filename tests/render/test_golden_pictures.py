@@ -29,7 +29,7 @@ STYLE_OF: dict[str, PoseStyle] = {
     "wan_animate": WAN,
     "wan_animate_hand4": replace(WAN, hand_width=4),
     "core_sdpose": CORE,
-    "core_sdpose_feet": CORE,
+    "core_sdpose_feet": STYLES["comfy-core-feet"],
     "core_sdpose_cv2": replace(CORE, shapes="opencv"),
 }
 # Pixels whose brightness, a product of scores, is truncated the other way in single precision.
@@ -61,7 +61,6 @@ def test_style_draws_the_original_picture(folder, name, golden, case):
         points.scores,
         points.image_hw,
         style=STYLE_OF[folder],
-        feet=True if folder == "core_sdpose_feet" else None,
     )
     expected = golden(folder, name)
     assert drawn.shape == expected.shape
@@ -76,7 +75,6 @@ def test_single_precision_people_draw_the_same(folder, name, golden, case):
     drawn = draw_pose_map(
         case(name).people(),
         style=STYLE_OF[folder],
-        feet=True if folder == "core_sdpose_feet" else None,
     )
     different = np.count_nonzero((drawn != golden(folder, name)).any(axis=-1))
     assert different == SINGLE_PRECISION_DIFFERENCES.get((folder, name), 0)
