@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -232,6 +234,72 @@ def test_stream_does_not_read_ahead():
     next(frames)
     next(frames)
     assert read == [0, 1]
+
+
+class FakeCamera:
+    """Stands in for `cv2.VideoCapture`."""
+
+    opened: ClassVar[list[FakeCamera]] = []
+
+    def __init__(self, number):
+        self.number, self.released, self.settings = number, False, {}
+        self.pictures = draw_clip(_walk([ONE], 1))
+        self.opened.append(self)
+
+    def isOpened(self):
+        return self.number == 2
+
+    def set(self, name, value):
+        self.settings[name] = value
+
+    def get(self, name):
+        return self.settings.get(name, 0.0)
+
+    def read(self):
+        image = next(self.pictures, None)
+        return image is not None, None if image is None else image[..., ::-1]
+
+    def release(self):
+        self.released = True
+
+
+def test_stream_from_a_webcam(monkeypatch):
+    monkeypatch.setattr("cv2.VideoCapture", FakeCamera)
+    clip = _walk([ONE], 1)
+    seen = []
+    # A camera gives one picture at a time, and its people at once.
+    frames = stream(FakePose(clip), 2, fps=30)
+    camera = FakeCamera.opened[-1]
+    assert 30 in camera.settings.values()
+    for picture in draw_clip(clip):
+        image, people = next(frames)
+        np.testing.assert_array_equal(image, picture)
+        seen.append(people)
+        if len(seen) == 20:
+            break
+    assert all(p.track_ids.tolist() == [0] for p in seen)
+    assert not camera.released
+    frames.close()
+    assert camera.released
+    with pytest.raises(ValueError, match="no camera 7"):
+        stream(FakePose(clip), 7)
+    # A camera that is pulled out ends the stream.
+    assert len(list(stream(FakePose(clip), 2))) == 25
+    assert FakeCamera.opened[-1].released
+
+
+def test_stream_steadies_and_mends_unless_told_otherwise():
+    clip = _walk([STILL], 2)
+    pictures = list(draw_clip(clip))
+    pose = FakePose(clip)
+    pose.oracle.sigma = 0.01
+
+    def jitter(**settings):
+        found = [p.keypoints[0] for _, p in stream(pose, pictures, stride=1, **settings)]
+        truth = [p.keypoints[0] for p in clip.truth]
+        return np.linalg.norm(np.diff(np.subtract(found, truth), 2, axis=0), axis=-1).mean()
+
+    assert jitter() < 0.5 * jitter(smoothing=None)
 
 
 def test_stream_knows_its_numbers():
