@@ -1,12 +1,8 @@
-// Preview Keypoints: draws the pose over the picture as SVG inside a DOM widget.
-//
-// A DOM widget shows in the classic canvas renderer and in Vue nodes alike; nothing is drawn on
-// the canvas, and no prototype is touched: hooks are set on each node of this one type.
+// Preview Keypoints: draws the pose over the picture as SVG inside the node.
 
-import { app } from "../../scripts/app.js"
 import { api } from "../../scripts/api.js"
+import { keepPresses, showInNode } from "./in_node.mjs"
 
-const NODE = "DWPose_PreviewKeypoints"
 const UI_KEY = "dwpose_preview" // nodes/preview.py has it too
 const SVG = "http://www.w3.org/2000/svg"
 const MIN_HEIGHT = 220
@@ -36,14 +32,6 @@ const STYLE = `
   border-radius: 50%; background: var(--p-primary-color, #4a9eff); }
 .dwpose-preview .count { flex: none; font-variant-numeric: tabular-nums; }
 `
-
-function addStyle() {
-  if (document.getElementById("dwpose-preview-style")) return
-  const style = document.createElement("style")
-  style.id = "dwpose-preview-style"
-  style.textContent = STYLE
-  document.head.append(style)
-}
 
 function html(tag, className, text) {
   const element = document.createElement(tag)
@@ -87,10 +75,7 @@ class Preview {
 
     const signal = this.gone.signal
     this.slider.addEventListener("input", () => this.show(Number(this.slider.value)), { signal })
-    // Vue nodes start a drag on any press inside the node.
-    for (const type of ["pointerdown", "mousedown"]) {
-      this.slider.addEventListener(type, (event) => event.stopPropagation(), { signal })
-    }
+    keepPresses(this.slider, { signal })
     this.stage.addEventListener("pointerover", (event) => this.point(event.target), { signal })
     this.stage.addEventListener("pointerleave", () => this.point(null), { signal })
   }
@@ -214,53 +199,25 @@ class Preview {
   }
 }
 
-/** Run `added` after whatever this one node had under that name. */
-function chain(node, name, added) {
-  const before = node[name]
-  node[name] = function (...args) {
-    const result = before?.apply(this, args)
-    added.apply(this, args)
-    return result
+function make() {
+  const preview = new Preview()
+  return {
+    element: preview.root,
+    show(output) {
+      const file = output[UI_KEY]?.[0]
+      if (file) preview.load(file)
+    },
+    remove: () => preview.remove(),
   }
 }
 
-const previews = new WeakMap()
-
-function attach(node) {
-  addStyle()
-  const preview = new Preview()
-  previews.set(node, preview)
-  // Last of the widgets and never saved: values are saved by position.
-  const widget = node.addDOMWidget("preview", "DWPOSE_PREVIEW", preview.root, {
-    serialize: false,
-    hideOnZoom: false,
-    getMinHeight: () => MIN_HEIGHT,
-  })
-  widget.serialize = false
-  chain(node, "onExecuted", (output) => {
-    const file = output?.[UI_KEY]?.[0]
-    if (file) preview.load(file)
-  })
-  chain(node, "onRemoved", () => preview.remove())
-  const [width, height] = node.size
-  node.setSize([Math.max(width, 340), Math.max(height, 420)])
-}
-
-/** Show again what ran before, after a workflow was opened or a tab was changed. */
-function restore(node) {
-  const { graph } = node
-  const inside = graph?.rootGraph && graph !== graph.rootGraph // of a subgraph
-  const key = inside ? `${graph.id}:${node.id}` : String(node.id)
-  const file = app.nodeOutputs?.[key]?.[UI_KEY]?.[0]
-  if (file) previews.get(node)?.load(file)
-}
-
-app.registerExtension({
-  name: "DWPose.PreviewKeypoints",
-  nodeCreated(node) {
-    if (node.comfyClass === NODE) attach(node)
-  },
-  loadedGraphNode(node) {
-    if (node.comfyClass === NODE) setTimeout(() => restore(node), 0)
-  },
+showInNode({
+  extension: "DWPose.PreviewKeypoints",
+  node: "DWPose_PreviewKeypoints",
+  name: "preview",
+  kind: "DWPOSE_PREVIEW",
+  style: STYLE,
+  minHeight: MIN_HEIGHT,
+  size: [340, 420],
+  make,
 })

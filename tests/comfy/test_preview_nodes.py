@@ -126,19 +126,3 @@ def test_faults_are_told(node, pack, crowd, management):
     management.interrupted = True
     with pytest.raises(management.InterruptProcessingException):
         node.PreviewKeypoints.execute(pose)
-
-
-def test_the_page_and_the_node_agree(node):
-    text = (ROOT / "web" / "preview_keypoints.js").read_text()
-    assert f'const UI_KEY = "{node.UI_KEY}"' in text
-    assert f'const NODE = "{node.PreviewKeypoints.GET_SCHEMA().node_id}"' in text
-
-
-def test_the_page_uses_no_canvas_no_prototypes_and_no_html():
-    code = (ROOT / "web" / "preview_keypoints.js").read_text()
-    code = re.sub(r"//.*|/\*.*?\*/", "", code)
-    for word in ("prototype", "innerHTML", "onDraw", "getContext", "http://127", "eval("):
-        assert word not in code
-    assert "serialize: false" in code
-    assert "widget.serialize = false" in code
-    assert "onRemoved" in code
