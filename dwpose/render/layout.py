@@ -95,6 +95,10 @@ def _width_by_length(length: float) -> int:
     return 8
 
 
+def _lengths(ends: Array) -> Array:
+    return np.sqrt(((ends[:, 1] - ends[:, 0]) ** 2).sum(axis=1))
+
+
 def _rgba(colours: Any) -> Array:
     rgb = np.asarray(colours, np.int64).reshape(-1, 3)
     return np.concatenate((rgb, np.full((len(rgb), 1), 255)), axis=1)
@@ -169,19 +173,19 @@ class _Draughtsman:
     def _limbs(self, people: Array) -> Shapes:
         """One limb of all these people, then the next limb."""
         limbs, points = self.tables.limbs, self.points
-        limb, person = np.nonzero(points.ends[people][:, limbs].all(axis=2).T)
+        known = points.ends[people]
+        limb, person = np.nonzero((known[:, limbs[:, 0]] & known[:, limbs[:, 1]]).T)
         at = (people[person][:, None], limbs[limb])  # [N, 2]
         ends = points.xy[at]
-        lengths = np.sqrt(((ends[:, 1] - ends[:, 0]) ** 2).sum(axis=1))
         if self.style.shortest_limb:
-            long = lengths >= self.style.shortest_limb
-            limb, ends, lengths = limb[long], ends[long], lengths[long]
+            long = _lengths(ends) >= self.style.shortest_limb
+            limb, ends = limb[long], ends[long]
             at = (at[0][long], at[1][long])
         colours = self.tables.dimmed[limb]
         if self.style.brightness_is_score:
             bright = _bright(self.tables.limb_colours[limb, :3], points.scores[at].prod(axis=1))
             colours[:, :3] = bright * self.style.dim
-        return self._lines("limb", "body", ends, self.sizes.limb, lengths, colours, at)
+        return self._lines("limb", "body", ends, self.sizes.limb, ends, colours, at)
 
     def _body_dots(self, people: Array) -> Shapes:
         """One dot of all these people, then the next dot."""
@@ -196,16 +200,14 @@ class _Draughtsman:
         shown = points.dots[person, side]
         if not shown.any():
             return
-        drawn = np.flatnonzero(shown[_EDGES].all(axis=1))
+        drawn = np.flatnonzero(shown[_EDGES[:, 0]] & shown[_EDGES[:, 1]])
         at = (person, side.start + _EDGES[drawn])  # [N, 2]
         colours = self.tables.hand_colours[drawn]
         if self.style.brightness_is_score:
             level = np.clip(np.trunc(points.scores[at].prod(axis=1) * 255), 0, 255)
             colours[:, :3] = np.rint(_HAND_HUES[drawn] * level[:, None])
-        whole = points.whole[at]
-        lengths = np.sqrt(((whole[:, 1] - whole[:, 0]) ** 2).sum(axis=1))
-        thickness = self.sizes.hand_line
-        yield self._lines("line", "hand", points.xy[at], thickness, lengths, colours, at)
+        ends, whole, thickness = points.xy[at], points.whole[at], self.sizes.hand_line
+        yield self._lines("line", "hand", ends, thickness, whole, colours, at)
         at = (person, side.start + np.flatnonzero(shown))
         yield self._dots("hand", at, self.tables.hand_dot, self.sizes.hand_dot)
 
@@ -227,15 +229,19 @@ class _Draughtsman:
         part: str,
         ends: Array,
         size: int,
-        lengths: Array,
+        measured: Array,
         colours: Array,
         at: tuple[Any, Array],
     ) -> Shapes:
-        """Limbs or lines between the points `at` [N, 2] of person and point numbers."""
+        """Limbs or lines between the points `at` [N, 2] of person and point numbers.
+
+        Where widths follow lengths, those between the points `measured` [N, 2, 2] count.
+        """
         sizes = [size] * len(ends)
         if self.style.widths == "by_length":
             scale = self.options.line_scale
-            sizes = [_times(_width_by_length(length), scale) for length in lengths.tolist()]
+            lengths = _lengths(measured).tolist()
+            sizes = [_times(_width_by_length(length), scale) for length in lengths]
         if self.points.opacity is not None:
             colours[:, 3] = self.points.opacity[at].min(axis=1)
         return Shapes(kind, part, ends, sizes, colours)

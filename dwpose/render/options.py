@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class DrawOptions:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be a positive number, got {value}")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("_threshold") and value is not None and math.isnan(value):
-                raise ValueError(f"{field.name} must be a number or None, got {value}")
+        for name in ("body_threshold", "hand_threshold", "face_threshold", "feet_threshold"):
+            value = getattr(self, name)
+            if value is not None and math.isnan(value):
+                raise ValueError(f"{name} must be a number or None, got {value}")
 
 
 def map_size(size: int | tuple[int, int] | None, image_hw: tuple[int, int]) -> tuple[int, int]:

@@ -95,7 +95,8 @@ class Points:
         elif tuple(source_hw) != self.canvas_hw:
             points = points * (canvas_wh / source_wh)
         # Both tests are false for NaN.
-        usable = np.all(np.abs(points) < _FARTHEST, axis=-1) & (np.abs(self.scores) < np.inf)
+        near: Array = np.abs(points) < _FARTHEST
+        usable = near[..., 0] & near[..., 1] & (np.abs(self.scores) < np.inf)
         if not usable.all():
             points = np.where(usable[..., None], points, 0.0)
             self.scores[~usable] = 0
@@ -132,7 +133,7 @@ class Points:
         fine = slice(OPENPOSE_FACE.start, OPENPOSE_RIGHT_HAND.stop)
         self.dots[:, fine] = reaches[:, fine] & self.usable[:, fine]
         self.has_face = self.dots[:, OPENPOSE_FACE].any(axis=1)
-        self.positive = np.all(self.whole > 0, axis=-1)
+        self.positive: Array = (self.whole[..., 0] > 0) & (self.whole[..., 1] > 0)
         self.dots[:, fine] &= self.positive[:, fine]
         if style.inside_only:
             inside = (self.whole >= 0) & (self.whole < np.array(self.canvas_hw[::-1]))
