@@ -10,8 +10,9 @@ from importlib import import_module
 
 from . import __version__
 
-# Each is a module of `dwpose.commands` with `add_parser(subparsers)` and `run(args) -> int`, which
-# imports nothing but the standard library until it runs: `dwpose --help` must answer at once.
+# Each is a module of `dwpose.commands` (with _ for -) with `add_parser(subparsers)` and
+# `run(args) -> int`, which imports nothing but the standard library until it runs: `dwpose --help`
+# must answer at once.
 COMMANDS = (
     "image",
     "video",
@@ -22,6 +23,7 @@ COMMANDS = (
     "data",
     "train",
     "evaluate",
+    "evaluate-detector",
     "export",
 )
 
@@ -45,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dwpose {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = import_module(f".commands.{name}", __package__)
+        module = import_module(f".commands.{name.replace('-', '_')}", __package__)
         module.add_parser(subparsers)
         subparsers.choices[name].set_defaults(run=module.run)
     return parser

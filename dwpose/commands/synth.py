@@ -13,13 +13,17 @@ examples:
   dwpose synth preview -o sheet.png --keypoints --count 48 --seed 7
   dwpose synth preview -o sheet.png --poses body_poses_cmu.npz --backgrounds photos/ --framing face
   dwpose synth render -o runs/pool --count 20480 --poses body_poses_cmu.npz --backgrounds photos/
+  dwpose synth cutouts -o runs/cutouts --count 10240 --poses body_poses_cmu.npz
+  dwpose synth scenes -o sheet.png --cutouts runs/cutouts --backgrounds photos/
 """
 # RGB of the dots: body and feet, face, left hand, right hand.
 _COLOURS = ((255, 60, 60), (0, 255, 255), (60, 255, 60), (255, 170, 0))
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `synth` with `preview` and `render` to the command line."""
+    """Add `synth` with its actions to the command line."""
+    from . import synth_scenes
+
     parser = subparsers.add_parser(
         "synth",
         help="look at, or render, the synthetic people that models are trained on",
@@ -77,10 +81,15 @@ def add_parser(subparsers: Any) -> None:
         )
         action.add_argument("--backgrounds", type=Path, help="a folder of photos without people")
         action.add_argument("--device", default="cpu", help="torch device (default cpu)")
+    synth_scenes.add_actions(actions, _EPILOG)
 
 
 def run(args: argparse.Namespace) -> int:
     """Preview or render; 0 when all went well, 1 with one sentence otherwise."""
+    if args.action in ("cutouts", "scenes"):
+        from . import synth_scenes
+
+        return synth_scenes.run(args)
     from ..training.synthetic import SyntheticConfig, SyntheticPeople
     from ..training.synthetic.camera import FRAMING_NAMES
 
@@ -92,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         if args.framing != "mixed":
             changes["framing"] = tuple(float(name == args.framing) for name in FRAMING_NAMES)
         if args.clean:
-            changes.update(faults=False, occluders=0.0)
+            changes.update(faults=False, occluders=0.0, tables=0.0)
         config = SyntheticConfig(
             size_hw=(height, width),
             supersample=args.supersample,
@@ -125,9 +134,6 @@ def _render(args: argparse.Namespace, engine: Any) -> int:
 
 
 def _preview(args: argparse.Namespace, engine: Any) -> int:
-    import cv2
-    import numpy as np
-
     if args.columns < 1:
         print("dwpose synth: --columns must be at least 1", file=sys.stderr)
         return 1
@@ -143,24 +149,35 @@ def _preview(args: argparse.Namespace, engine: Any) -> int:
     if args.keypoints:
         beside = args.output.with_name(f"{args.output.stem}_keypoints{args.output.suffix}")
         outputs.append((beside, dotted))
-    for path, pictures in outputs:
-        blank = [np.zeros_like(pictures[0])] * (-len(pictures) % args.columns)
-        tiles = [*pictures, *blank]
-        rows = [
-            np.concatenate(tiles[i : i + args.columns], 1)
-            for i in range(0, len(tiles), args.columns)
-        ]
-        try:
-            done, data = cv2.imencode(path.suffix or ".png", np.concatenate(rows)[..., ::-1])
-        except cv2.error:
-            done, data = False, None
-        if not done or data is None:
-            print(f"dwpose synth: cannot write a {path.suffix} file; use .png", file=sys.stderr)
-            return 1
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data.tofile(path)
-        print(path)
+    try:
+        for path, pictures in outputs:
+            write_sheet(path, pictures, args.columns)
+    except ValueError as error:
+        print(f"dwpose synth: {error}", file=sys.stderr)
+        return 1
     return 0
+
+
+def write_sheet(path: Path, pictures: list[Any], columns: int) -> None:
+    """Write pictures of one size, uint8 RGB [H,W,3], as a table, and print its path.
+
+    Raises:
+        ValueError: OpenCV writes no files with that suffix.
+    """
+    import cv2
+    import numpy as np
+
+    tiles = [*pictures, *[np.zeros_like(pictures[0])] * (-len(pictures) % columns)]
+    rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
+    try:
+        done, data = cv2.imencode(path.suffix or ".png", np.concatenate(rows)[..., ::-1])
+    except cv2.error:
+        done, data = False, None
+    if not done or data is None:
+        raise ValueError(f"cannot write a {path.suffix} file; use .png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.tofile(path)
+    print(path)
 
 
 def draw_points(picture: Any, points: Any, seen: Any) -> Any:

@@ -25,8 +25,6 @@ def open_models(
     Returns:
         the estimator's session, the detector's or None, and the notice for the user or "".
     """
-    from ..weights.load import load_model
-
     notices = []
     if estimator == "auto":
         estimator, notice = choose_estimator(folder)
@@ -35,21 +33,49 @@ def open_models(
         detector, notice = choose_detector(folder)
         # One line is enough: the first already names both files to fetch.
         notices.append("" if notices and notices[0] else notice)
-    sessions: list[Session | None] = []
-    for role, name in (("estimator", estimator), ("detector", detector)):
-        if role == "detector" and (name is None or name == "none"):
-            sessions.append(None)
-            continue
-        model = load_model(name, folder=folder)  # pyright: ignore[reportArgumentType]
-        if model.role != role:
-            raise ValueError(f"{role} must name {_KIND[role]}; {model.name} is {_KIND[model.role]}")
-        sessions.append(open_session(model, runtime, device, precision))
+    first = _open("estimator", estimator, runtime, device, precision, folder)
+    second = None
+    if detector is not None and detector != "none":
+        second = _open("detector", detector, runtime, device, precision, folder)
     notice = next((n for n in notices if n), "")
     if notice:
         logger.info(notice)
-    first, second = sessions
-    assert first is not None
     return first, second, notice
+
+
+def open_detector(
+    detector: str | os.PathLike[str] = "auto",
+    runtime: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    folder: str | os.PathLike[str] | None = None,
+) -> Session:
+    """Find, load and start a person detector alone; see `DWPose.from_pretrained`.
+
+    Raises:
+        ValueError: there is none here, or the file holds a pose network.
+    """
+    if detector == "auto":
+        detector, notice = choose_detector(folder)
+        if detector == "none":
+            raise ValueError(notice)
+    return _open("detector", detector, runtime, device, precision, folder)
+
+
+def _open(
+    role: str,
+    name: str | os.PathLike[str],
+    runtime: str,
+    device: str,
+    precision: str,
+    folder: str | os.PathLike[str] | None,
+) -> Session:
+    from ..weights.load import load_model
+
+    model = load_model(name, folder=folder)
+    if model.role != role:
+        raise ValueError(f"{role} must name {_KIND[role]}; {model.name} is {_KIND[model.role]}")
+    return open_session(model, runtime, device, precision)
 
 
 _KIND = {"estimator": "a pose network", "detector": "a person detector"}
