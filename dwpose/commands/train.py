@@ -7,7 +7,13 @@ import sys
 
 EXAMPLES = """examples:
   dwpose train training/recipes/builtin_t.py -o runs/builtin-t --set pool=runs/pool
+  dwpose train training/recipes/stage_one.py -o runs/l-m --set row=l-m --set teacher=dw-l.pth
+  torchrun --nproc_per_node 8 -m dwpose.cli train training/recipes/stage_one.py -o runs/l-m ...
   dwpose train training/recipes/builtin_t.py --show
+
+A run that was stopped (Ctrl-C, SIGTERM, --set minutes=) goes on with the same command. Its folder
+holds the network (model.safetensors, the best one measured as best.safetensors), the state to go
+on from, log.jsonl and, at the end, curves.png.
 """
 
 
@@ -31,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; 0 when the recipe came to its end, 2 for bad settings."""
+    """Run the command; 0 at the end or when stopped, 1 for a bad loss, 2 for bad settings."""
     from ..training.recipe import change, load_recipe
 
     try:
@@ -47,11 +53,20 @@ def run(args: argparse.Namespace) -> int:
     if not args.output:
         sys.stderr.write("dwpose train: name a folder for the run with -o\n")
         return 2
+    import logging
     from pathlib import Path
 
+    from ..errors import WeightsError
+
+    # What the recipe tells (speed, memory, measurements) is for the reader of this command.
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("dwpose").setLevel(logging.INFO)
     try:
         recipe.run(settings, Path(args.output))
-    except (OSError, ValueError) as fault:
+    except FloatingPointError as fault:
+        sys.stderr.write(f"dwpose train: {fault}\n")
+        return 1
+    except (OSError, ValueError, WeightsError) as fault:
         sys.stderr.write(f"dwpose train: {fault}\n")
         return 2
     return 0

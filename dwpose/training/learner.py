@@ -133,6 +133,11 @@ class Learner:
             self.config.warm_up,
         )
 
+    @property
+    def used_rate(self) -> float:
+        """Learning rate of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def losses(
         self, batch: PoseBatch, epoch: float, taught: Taught | None = None
     ) -> dict[str, Tensor]:

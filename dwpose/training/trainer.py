@@ -291,7 +291,7 @@ class Trainer:
         if journal is not None:
             memory = round(peak_memory_mib(self.ranks.device), 1)
             speed = watch.speed(self.source.batch * self.ranks.world)
-            line = {**values, "rate": self.learner.rate, **speed, "memory_mib": memory}
+            line = {**values, "rate": self.learner.used_rate, **speed, "memory_mib": memory}
             journal.write(self.iteration, line)
         totals.clear()
         watch.reset()
