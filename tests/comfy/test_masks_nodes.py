@@ -151,3 +151,33 @@ def test_cancel_stops(node, poses, management):
     management.interrupted = True
     with pytest.raises(management.InterruptProcessingException):
         cut(node, poses([(60, 60)]))
+
+
+def test_steady_crops_of_a_shaking_face(node, poses):
+    rng = np.random.default_rng(0)
+    places = [(60 + t + rng.normal(0, 1.5), 60 + rng.normal(0, 1.5)) for t in range(60)]
+    pose = poses(*([place] for place in places))
+
+    def shake(steady):
+        *_, boxes, squares = cut(node, pose, crop_size=16, steady=steady)
+        for [box], [(left, top, right, bottom)] in zip(boxes, squares, strict=True):
+            assert left - 0.01 <= box[0]
+            assert top - 0.01 <= box[1]
+            assert right + 0.01 >= box[2]
+            assert bottom + 0.01 >= box[3]
+        return np.abs(np.diff(np.array(squares)[:, 0], 2, axis=0)).mean()
+
+    assert shake(8) < 0.1 * shake(0)
+
+
+def test_steady_crops_show_the_same_as_others_of_who_stands_still(node, poses):
+    pose = poses(*[[(100, 60)]] * 3, [], [(100, 60)])
+    image = torch.rand(5, *HW, 3).mean(dim=3, keepdim=True)
+    plain = cut(node, pose, image=image, crop_size=64)
+    steady = cut(node, pose, image=image, crop_size=64, steady=4)
+    assert steady[4][3] == plain[4][3] == [[0, 0, 0, 0]]
+    assert not steady[1][3].any()
+    for one, other in zip(plain[4], steady[4], strict=True):
+        assert other[0] == pytest.approx(one[0], abs=1.0)
+    for index in (1, 2):
+        assert (plain[index][0] - steady[index][0]).abs().mean() < 0.1

@@ -109,6 +109,21 @@ def test_what_was_shown_stays_shown(node, pack, poses):
     assert sum(kept[0]["people"][1]["pose_keypoints_2d"]) == 0  # 0.6 is below 0.7
 
 
+def test_ids_are_chosen_before_all_else(node, pack, poses):
+    types = np.array([7, 3, 9])
+    pose = poses(ALL, ALL, ids=types)
+    assert select(node, pack, pose, track_ids="3")[0] == [["large"]] * 2
+    assert select(node, pack, pose, track_ids="9, 7", order="size")[0] == [["middle", "small"]] * 2
+    assert select(node, pack, pose, track_ids="9,7", indices="0")[0] == [["small"]] * 2
+    assert select(node, pack, pose, track_ids="5")[0] == [[], []]
+    assert select(node, pack, pose, track_ids="")[0] == [list(ALL)] * 2
+    assert select(node, pack, poses((), ()), track_ids="3")[0] == [[], []]
+    with pytest.raises(ValueError, match="nobody has an id; put Track & Smooth"):
+        select(node, pack, poses(ALL), track_ids="3")
+    with pytest.raises(ValueError, match="track_ids must be whole numbers"):
+        select(node, pack, pose, track_ids="x")
+
+
 def test_faults_are_told(node, pack, poses):
     with pytest.raises(ValueError, match="indices must be"):
         select(node, pack, poses(ALL), indices="all")
