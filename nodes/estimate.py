@@ -19,6 +19,8 @@ from .sockets import (
     bbox_output,
     check_choice,
     check_interrupt,
+    find_pupils,
+    keep_pupils,
     model_input,
     pose_output,
     schema,
@@ -142,6 +144,8 @@ class PoseEstimator(UsesDefaultModel):
         _tell(cls, chosen)
         maps = ImageWriter(len(frames), size_hw)
         shown: list[People] = []
+        pupils: list[Any] = []
+        least = shared.shown_threshold(body_threshold=body_threshold)
         for index, people in enumerate(
             people_of_frames(
                 chosen,
@@ -158,7 +162,10 @@ class PoseEstimator(UsesDefaultModel):
             check_interrupt()
             maps.put(index, draw_pose_map(people, size_hw, **drawing))
             shown.append(shared.hide_parts(people, **parts))
+            pupils.append(find_pupils(people, least))
         keypoints = write_poses(shown, shared.shown_threshold(**parts))
+        if face and not body:
+            keep_pupils(keypoints, pupils)
         return io.NodeOutput(maps.finish(), keypoints, max(map(len, shown), default=0))
 
 

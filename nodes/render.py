@@ -145,11 +145,24 @@ class DrawPoseMap(io.ComfyNode):
             people = poses[index % len(poses)]
             if frames is not None and (behind is None or len(frames) > 1):
                 behind = resized(frames[index % len(frames)], size_hw)
-            picture, mask = _draw(people, size_hw, behind, colour, opacity, drawing)
+            how = {**drawing, "body": False} if has_pupils_alone(people) else drawing
+            picture, mask = _draw(people, size_hw, behind, colour, opacity, how)
             maps.put(index, picture)
             torch.div(torch.from_numpy(mask), 255.0, out=masks[index])
             progress(index + 1)
         return io.NodeOutput(maps.finish(), hand_on(masks))
+
+
+def has_pupils_alone(people: People) -> bool:
+    """Whether people come from a file with the body switched off.
+
+    Of the body it has the eyes alone, as the face's pupils, which must not be drawn as a body's.
+    A network gives every point some score.
+    """
+    from ..dwpose.skeleton import BODY
+
+    others = [i for i in range(BODY.start, BODY.stop) if i not in (1, 2)]
+    return bool(people.scores[:, 1:3].any()) and not people.scores[:, others].any()
 
 
 def _scale_input(name: str, what: str) -> Any:

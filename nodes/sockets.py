@@ -332,6 +332,27 @@ def write_poses(people: Iterable[People], threshold: float | None = None) -> lis
     )
 
 
+def find_pupils(people: People, threshold: float) -> list[list[float]]:
+    """The face's points 69 and 70 of everybody: the body's right and left eye, as x, y, c each."""
+    found = []
+    for points, scores in zip(people.keypoints, people.scores, strict=True):
+        both: list[float] = []
+        for eye in (2, 1):
+            x, y = map(float, points[eye])
+            both += (x, y, 1.0) if scores[eye] >= threshold else (0.0, 0.0, 0.0)
+        found.append(both)
+    return found
+
+
+def keep_pupils(keypoints: list[dict[str, Any]], pupils: Sequence[list[list[float]]]) -> None:
+    """Write pupils into the faces of a POSE_KEYPOINT without bodies, as controlnet_aux has them."""
+    for frame, own in zip(keypoints, pupils, strict=True):
+        for person, both in zip(frame["people"], own, strict=True):
+            face = person["face_keypoints_2d"]
+            if any(face[2::3]):
+                face[-len(both) :] = both
+
+
 def read_poses(pose_keypoint: Any) -> list[People]:
     """Read a POSE_KEYPOINT of any pack: one `People` for each frame, in pixels of its canvas.
 

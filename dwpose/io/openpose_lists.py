@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .openpose_layout import (
     BODY,
+    EYES,
     FACE,
     FEET,
     LEFT_HAND,
@@ -154,6 +155,9 @@ def read_person(person: Mapping[str, Any], where: str) -> tuple[RawPerson, froze
             found = found[list(_BODY_25_TO_18)] if len(found) == 25 else found[: BODY.length]
         if part is FEET:
             feet_in_body = False
+        if part is FACE and len(found) == FACE.length and not points[BODY.points, 2].any():
+            # Written with the body switched off: the pupils are all that is left of it.
+            points[list(EYES)] = found[-len(EYES) :]
         _place(points, part, found)
     given = frozenset(part.key for part in PARTS if part.key in person)
     if feet_in_body:
@@ -162,7 +166,7 @@ def read_person(person: Mapping[str, Any], where: str) -> tuple[RawPerson, froze
 
 
 def _place(points: FloatArray, part: Part, found: FloatArray) -> None:
-    """Put a list at its place among the 134; the face's pupils, copies of the eyes, are left."""
+    """Put a list at its place among the 134; the face's pupils, copies of the eyes, are not."""
     span = part.points.stop - part.points.start
     count = min(len(found), span)
     points[part.points.start : part.points.start + count] = found[:count]

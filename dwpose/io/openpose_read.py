@@ -54,9 +54,10 @@ def from_pose_keypoint(
     is a frame with nobody. Animals (AP10K) are skipped with a warning. Where our extra key is
     there, scores, boxes and ids come from it as far as it still fits (see `openpose_extra`).
 
-    A point's c is its score. The two pupils of a 70-point face and the neck are dropped:
-    COCO-WholeBody has neither. A box missing in the file is drawn around the visible points
-    (0, 0, 0, 0 with score 0 where there are none), its score being their mean.
+    A point's c is its score. The neck is dropped, and so are the two pupils of a 70-point face,
+    copies of the eyes, unless no point of the body is there: COCO-WholeBody has neither. A box
+    missing in the file is drawn around the visible points (0, 0, 0, 0 with score 0 where there are
+    none), its score being their mean.
 
     Args:
         obj: the document.

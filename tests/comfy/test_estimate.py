@@ -58,6 +58,25 @@ def test_thresholds_hold_for_the_keypoints_too(estimate, make_model, picture):
     assert _any_at(shy[1][0]["people"][0]["hand_left_keypoints_2d"])
 
 
+def test_a_face_without_its_body_keeps_its_pupils(estimate, make_model, picture, pack):
+    """As controlnet_aux has it; and the picture can be drawn again from the keypoints."""
+    image = picture((20, 20, 90, 110))
+    style = {"style": "controlnet-aux"}
+    drawn, poses, _ = estimate.PoseEstimator.execute(
+        image, body=False, model=make_model(), **style
+    ).args
+    [person] = poses[0]["people"]
+    assert not any(person["pose_keypoints_2d"])
+    assert person["face_keypoints_2d"][-1] == person["face_keypoints_2d"][-4] == 1.0
+    draw = pack("nodes.render").DrawPoseMap.execute
+    assert drawn.any()
+    assert (draw(poses, **style)[0] == drawn).all()
+    # The eyes do not become a body, and go with the face.
+    assert (draw(poses, body=False, **style)[0] == drawn).all()
+    poses = estimate.PoseEstimator.execute(image, body=False, face=False, model=make_model())[1]
+    assert not any(poses[0]["people"][0]["face_keypoints_2d"])
+
+
 def test_order_and_limit(estimate, make_model, picture):
     execute = estimate.PoseEstimator.execute
     image = picture(A, B)

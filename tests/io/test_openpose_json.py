@@ -120,6 +120,21 @@ def test_pupils_stand_only_in_a_face_that_is_shown(people_of):
         assert np.reshape(person["pose_keypoints_2d"], (-1, 3))[[14, 15], 2].all()
 
 
+def test_pupils_of_a_file_without_bodies_are_the_eyes(people_of):
+    """controlnet_aux with its body switched off writes a face of 70 points and no body."""
+    frame = to_pose_keypoint(people_of(6), threshold=0.0, extra=False)[0]
+    with_body = from_pose_keypoint(frame)[0]
+    for person in frame["people"]:
+        person["pose_keypoints_2d"] = None
+    without = from_pose_keypoint(frame)[0]
+    np.testing.assert_array_equal(without.keypoints[:, 1:3], with_body.keypoints[:, 1:3])
+    assert (without.scores[:, 1:3] == 1).all()
+    assert not without.scores[:, [0, *range(3, 17)]].any()
+    # Where there is a body, its own eyes count, also those it has not.
+    frame["people"][0]["pose_keypoints_2d"] = [5.0, 5.0, 1.0, *([0.0] * 51)]
+    assert not from_pose_keypoint(frame)[0].scores[0, 1:3].any()
+
+
 def test_scores_as_confidence(people_of):
     people = people_of(5, 1)
     person = to_pose_keypoint(people, confidence="score", threshold=0.0)[0]["people"][0]
