@@ -59,6 +59,14 @@ class Photos:
         grid = F.affine_grid(theta, [count, 3, height, width], align_corners=False)
         return F.grid_sample(picked, grid, align_corners=False, padding_mode="reflection")
 
+    def pieces(self, dice: Dice, count: int, side: int) -> Tensor:
+        """Square pieces as they are, for cloth and wood, float32 [count,3,side,side] in 0..1."""
+        picked = dice.integers(len(self.images), count)[:, None, None]
+        steps = torch.arange(side, device=self.images.device)
+        top, left = (dice.integers(_SIDE - side + 1, count)[:, None] for _ in range(2))
+        rows, columns = (top + steps)[:, :, None], (left + steps)[:, None]
+        return self.images[picked, :, rows, columns].permute(0, 3, 1, 2).float() / 255
+
 
 def photo_paths(folder: Path | str, split: str = "all") -> list[Path]:
     """The pictures of a folder that belong to a split, sorted; see `Photos`."""
@@ -123,3 +131,10 @@ def backdrops(
         if len(ids):
             picture[ids] = source(dice, len(ids), size_hw)
     return picture
+
+
+def textures(dice: Dice, count: int, side: int, photos: Photos | None) -> Tensor:
+    """What cloth and wood are cut from, float32 [count,3,side,side] in 0..1."""
+    if photos is None:
+        return made_up(dice, count, (side, side))
+    return photos.pieces(dice, count, side)

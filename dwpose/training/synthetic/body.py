@@ -109,6 +109,30 @@ def shape_body(body: Body, shape: Tensor, actions: Tensor, push: Tensor) -> tupl
     return vertices, heads.view(people, -1, 3)
 
 
+def chain(body: Body, heads: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotations in world axes [P,104,3,3] and posed joints [P,104,3] of local rotations.
+
+    Args:
+        body: the constants.
+        heads: rest joints [P,104,3].
+        rotations: local rotations [P,104,3,3] in rest axes.
+    """
+    glob = torch.empty_like(rotations)
+    joints = torch.empty_like(heads)
+    parents = torch.tensor(body.parents, device=rotations.device)
+    for level in body.levels:
+        ids = torch.tensor(level, device=rotations.device)
+        up = parents[ids]
+        if level[0] == 0:
+            glob[:, 0] = rotations[:, 0]
+            joints[:, 0] = heads[:, 0]
+            continue
+        glob[:, ids] = glob[:, up] @ rotations[:, ids]
+        step = (heads[:, ids] - heads[:, up])[..., None]
+        joints[:, ids] = joints[:, up] + (glob[:, up] @ step)[..., 0]
+    return glob, joints
+
+
 def pose_body(
     body: Body, vertices: Tensor, heads: Tensor, rotations: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,19 +148,7 @@ def pose_body(
         posed vertices [P,V,3], their normals (not normalised) [P,V,3], posed joints [P,104,3].
     """
     people = rotations.shape[0]
-    glob = torch.empty_like(rotations)
-    joints = torch.empty_like(heads)
-    parents = torch.tensor(body.parents, device=rotations.device)
-    for level in body.levels:
-        ids = torch.tensor(level, device=rotations.device)
-        up = parents[ids]
-        if level[0] == 0:
-            glob[:, 0] = rotations[:, 0]
-            joints[:, 0] = heads[:, 0]
-            continue
-        glob[:, ids] = glob[:, up] @ rotations[:, ids]
-        step = (heads[:, ids] - heads[:, up])[..., None]
-        joints[:, ids] = joints[:, up] + (glob[:, up] @ step)[..., 0]
+    glob, joints = chain(body, heads, rotations)
     shift = joints - (glob @ heads[..., None])[..., 0]
     affine = torch.cat([glob.flatten(2), shift], 2)
     blend = torch.matmul(body.weights, affine)  # [P,V,12]

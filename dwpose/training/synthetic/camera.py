@@ -133,12 +133,12 @@ def place_cameras(
     radius = (high - low).norm(dim=-1) / 2
 
     close_up = framing >= BUST
-    # Half of all pictures are taken from about the front, a quarter from anywhere.
+    # Most pictures of people are taken from about the front and held level.
     spread = torch.tensor([0.25, 0.8, 3.0], device=framing.device)
-    turn = dice.normal(1.0, images) * spread[dice.choice((0.5, 0.28, 0.22), images)]
+    turn = dice.normal(1.0, images) * spread[dice.choice((0.55, 0.28, 0.17), images)]
     azimuth = facing(keypoints, close_up) + turn
-    wild = dice.chance(0.1, images)
-    elevation = torch.where(wild, dice.normal(0.6, images), 0.08 + dice.normal(0.2, images))
+    wild = dice.chance(0.06, images)
+    elevation = torch.where(wild, dice.normal(0.6, images), 0.06 + dice.normal(0.16, images))
     elevation = elevation.clamp(-1.3, 1.3)
     towards = torch.stack(
         [
@@ -155,7 +155,7 @@ def place_cameras(
     right = torch.linalg.cross(forward, zenith.expand_as(forward), dim=-1)
     right = right / right.norm(dim=-1, keepdim=True)
     down = torch.linalg.cross(forward, right, dim=-1)
-    roll = dice.normal(1.0, images) * torch.where(dice.chance(0.25, images), 0.4, 0.08)
+    roll = dice.normal(1.0, images) * torch.where(dice.chance(0.12, images), 0.35, 0.06)
     cos, sin = roll.cos()[:, None], roll.sin()[:, None]
     rotation = torch.stack([cos * right + sin * down, cos * down - sin * right, forward], 1)
 
@@ -176,7 +176,7 @@ def place_cameras(
     size = (high - low).amax(1, keepdim=True)
     slim = (high - low).flip(1).repeat(1, 2) / (high - low).repeat(1, 2)
     size = size * slim.clamp_max(1)  # no room above a tall figure that a wide picture lacks
-    room = torch.where(goes_on, 0.02, 1.3 * dice.uniform(0, 1, images, 4) ** 1.5) * size
+    room = torch.where(goes_on, 0.02, 1.1 * dice.uniform(0, 1, images, 4) ** 1.5) * size
     picture = person + room * torch.tensor([-1.0, -1.0, 1.0, 1.0], device=size.device)
     border = torch.where(whole[:, None], picture, border)
     framed = torch.where(whole[:, None], picture, person)

@@ -17,8 +17,10 @@ from .looks import sample_looks
 from .outfit import dress, sample_outfits
 from .poses import PoseLibrary, sample_actions, sample_poses
 from .raster import NEAR
+from .reach import free_arms
 from .scene import draw_people, gather_people, paint, rank_map
 from .shade import sample_lights
+from .table import lay_tables
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class SyntheticConfig:
         neighbours: odds of 0, 1 and 2 further people near the subject.
         padding, box_jitter, box_shift, whole_picture: see `camera.place_cameras`.
         photo_share: share of backgrounds that are photos, where there are any.
+        tables: share of the pictures a table fits into that get one before the subject.
         occluders: share of crops with something in front of the people.
         faults: whether blur, noise, JPEG and colour faults are added.
 
@@ -47,14 +50,15 @@ class SyntheticConfig:
     poses: Path | str | None = None
     backgrounds: Path | str | None = None
     split: str = "all"
-    framing: tuple[float, ...] = (0.35, 0.17, 0.24, 0.14, 0.06, 0.04)
+    framing: tuple[float, ...] = (0.33, 0.15, 0.28, 0.16, 0.04, 0.04)
     neighbours: tuple[float, ...] = (0.6, 0.28, 0.12)
     padding: float = 1.25
     box_jitter: float = 0.14
     box_shift: float = 0.05
-    whole_picture: float = 0.15
+    whole_picture: float = 0.13
     photo_share: float = 0.8
-    occluders: float = 0.28
+    tables: float = 0.25
+    occluders: float = 0.22
     faults: bool = True
 
     def __post_init__(self) -> None:
@@ -190,6 +194,7 @@ class SyntheticPeople:
         actions = sample_actions(body, dice, people)
         rest, heads = B.shape_body(body, shape, actions, clothes.push)
         rotations = sample_poses(body, dice, people, self.library)
+        free_arms(body, rest, heads, rotations)
         posed, normals, joints = B.pose_body(body, rest, heads, rotations)
         points = B.keypoints_of(body, posed, joints)
 
@@ -206,12 +211,14 @@ class SyntheticPeople:
             config.box_shift,
             config.whole_picture,
         )
-        posed, normals, joints = gather_people(dice, view, image_of, rank, posed, normals, joints)
+        posed, normals, joints = gather_people(
+            body, dice, view, image_of, rank, posed, normals, joints
+        )
         points = B.keypoints_of(body, posed, joints)
         screen = view.project(posed, image_of)
         ss = config.supersample
         drawn = draw_people(body, screen, image_of, clothes, view, config.size_hw, ss)
-        looks, lights = sample_looks(dice, people), sample_lights(dice, batch)
+        looks, lights = sample_looks(dice, people, self.photos), sample_lights(dice, batch)
         behind = backdrops(dice, batch, config.size_hw, self.photos, config.photo_share)
         behind = soften_background(dice, behind)
         picture = paint(
@@ -230,6 +237,11 @@ class SyntheticPeople:
         )
         inverse_depth = drawn.inverse_depth
         owner = rank_map(drawn, rank)
+        if config.tables > 0:
+            picture, inverse_depth, covered = lay_tables(
+                dice, view, points[subject], picture, inverse_depth, self.photos, config.tables
+            )
+            owner = owner.masked_fill(covered, -1)
         if config.occluders > 0:
             chosen = dice.chance(config.occluders, batch).nonzero()[:, 0]
             covered = torch.zeros_like(inverse_depth, dtype=torch.bool)
@@ -281,12 +293,14 @@ class SyntheticPeople:
         low_edge = torch.maximum(border[:, :2], limit[:2])[:, None]
         high_edge = torch.minimum(border[:, 2:], limit[2:])[:, None]
         place, inverse = screen[..., :2], screen[..., 2:]
-        # A limb outside must not widen the box, but a triangle across the edge (3 cm) may.
+        # A limb outside must not widen the box, but a triangle across an edge (3 cm) reaches it.
         reach = 0.03 * inverse * view.scale[image_of][:, None, None]
         near = (place > low_edge - reach) & (place < high_edge + reach)
-        valid = used & near.all(-1) & (inverse[..., 0] > 0) & (inverse[..., 0] < 1 / NEAR)
-        low = place.masked_fill(~valid[..., None], torch.inf).amin(1)
-        high = place.masked_fill(~valid[..., None], -torch.inf).amax(1)
+        within = (place >= low_edge) & (place <= high_edge)
+        valid = used & (inverse[..., 0] > 0) & (inverse[..., 0] < 1 / NEAR)
+        valid = valid[..., None] & near & within.flip(-1)
+        low = place.masked_fill(~valid, torch.inf).amin(1)
+        high = place.masked_fill(~valid, -torch.inf).amax(1)
         low, high = torch.maximum(low, low_edge[:, 0]), torch.minimum(high, high_edge[:, 0])
         box = torch.cat([low, high], 1)
         return torch.where((high > low).all(1)[:, None], box, 0.0)

@@ -32,6 +32,9 @@ class Outfits:
         hair: metres the scalp is pushed out, 0 for none; cards: lowest height of the hair cards
             in the template in metres, above 1 for none.
         hat: bool; gloves: bool.
+        collar: metres the top stands out more at its neckline: collars, hoods, scarves.
+        opening: half width in metres of a jacket's opening at the neck, 0 for none; button: height
+            along the torso where it closes; straight: 0..1, how little it narrows downwards.
         phase: [P,4,4] three frequencies (1/m) and a phase of the folds' low-frequency noise.
     """
 
@@ -49,6 +52,10 @@ class Outfits:
     cards: Tensor
     hat: Tensor
     gloves: Tensor
+    collar: Tensor
+    opening: Tensor
+    button: Tensor
+    straight: Tensor
     phase: Tensor
 
     @property
@@ -83,12 +90,29 @@ def sample_outfits(dice: Dice, people: int) -> Outfits:
     hem = one_of((0.85, 0.15), ((-0.12, 0.16), (0.16, 0.3)))
     shoe = one_of((0.75, 0.1, 0.15), ((0.95, 1.02), (0.6, 0.9), (3.0, 3.1)))
     loose_top = 0.003 + 0.025 * dice.uniform(0, 1, people) ** 1.5
+    # Outer wear: jackets, open or buttoned, hoodies, and now and then a quilted or pressure suit.
+    outer = dice.chance(0.3, people)
+    sleeve = torch.where(outer, dice.uniform(0.88, 1.0, people), sleeve)
+    hem = torch.where(outer, dice.uniform(-0.2, 0.16, people), hem)
+    neck = torch.where(outer, dice.uniform(0.96, 1.07, people), neck)
+    vneck = torch.where(outer, dice.chance(0.3, people) * vneck, vneck)
+    bulky = dice.chance(0.25, people) * dice.uniform(0.0, 0.035, people)
+    loose_top = torch.where(outer, 0.008 + 0.6 * loose_top + bulky, loose_top)
+    collar = torch.where(outer, 0.8, 0.15) > dice.uniform(0, 1, people)
+    collar = collar * dice.uniform(0.004, 0.02, people)
+    collar = collar + (outer & dice.chance(0.2, people)) * dice.uniform(0.01, 0.04, people)
+    opened = outer & dice.chance(0.65, people)
+    suit = dice.chance(0.5, people)
+    opening = opened * dice.uniform(0.02, 0.085, people)
+    button = torch.where(suit, dice.uniform(0.2, 0.7, people), -0.5)
+    straight = torch.where(suit, 0.0, dice.uniform(0.4, 1.1, people))
     loose_bottom = 0.003 + 0.022 * dice.uniform(0, 1, people) ** 1.5
     skirt = dice.chance(0.16, people)
     skirt_z = dice.uniform(-0.62, -0.12, people)
     leg = torch.where(skirt, torch.where(dice.chance(0.3, people), leg, -0.02), leg)
-    style = dice.choice((0.1, 0.42, 0.2, 0.28), people)  # bald, short, medium, long
-    hair = (style == 1) * dice.uniform(0.004, 0.022, people)
+    style = dice.choice((0.07, 0.4, 0.23, 0.3), people)  # bald, short, medium, long
+    thick = dice.chance(0.25, people) * dice.uniform(0.0, 0.03, people)
+    hair = (style == 1) * (dice.uniform(0.004, 0.022, people) + thick)
     hair = hair + (style >= 2) * dice.uniform(0.008, 0.024, people)
     cards = torch.where(style == 2, dice.uniform(0.62, 0.74, people), 2.0)
     cards = torch.where(style == 3, dice.uniform(0.3, 0.62, people), cards)
@@ -109,6 +133,10 @@ def sample_outfits(dice: Dice, people: int) -> Outfits:
         cards=cards,
         hat=dice.chance(0.1, people),
         gloves=dice.chance(0.04, people),
+        collar=collar,
+        opening=opening,
+        button=button,
+        straight=straight,
         phase=torch.cat([frequency, phase], -1),
     )
 
@@ -130,7 +158,8 @@ def garment(attributes: Tensor, cuts: Tensor, margin: float = 0.0) -> Tensor:
     in_front = attributes[..., B.Y] < 0.0
     notch = vneck * (1 - across / 0.085).clamp_min(0) * in_front
     top = (torso > hem + margin) & (torso < neck - notch - margin)
-    top = top & (arm < sleeve - margin)
+    # High collars stop at the chin.
+    top = top & (arm < sleeve - margin) & (attributes[..., B.FACE_MASK] < 0.5)
     bottom = (torso < hem + 0.12 - margin) & (leg < trousers - margin) & (arm < -0.1)
     shoe = leg > shoes + margin
     label = torch.where(shoe, SHOE, BARE)
@@ -171,6 +200,8 @@ def dress(body: B.Body, wear: Outfits) -> Dressing:
     amount = torch.where(label == BOTTOM, column.loose_bottom, amount)
     amount = torch.where(label == SHOE, 0.006, amount)
     push[:, cloth] = amount * (1 + 0.5 * noise)
+    near_neck = ((own[:, B.TORSO] - column.neck + 0.12) / 0.12).clamp(0, 1.5)
+    push[:, cloth] += column.collar * near_neck * ((label == TOP) & (own[:, B.ARM] < 0.0))
     # Legs move through a skirt: nothing is drawn under it but what hangs out below.
     under = column.skirt & (own[:, B.Z] > column.skirt_z + 0.04) & (own[:, B.ARM] < -0.1)
     under = under & (own[:, B.TORSO] < 0.12)

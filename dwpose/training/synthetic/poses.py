@@ -12,25 +12,11 @@ from torch import Tensor
 
 from .body import ASSETS, Body
 from .dice import Dice, about, axis_angle, rotation_vector
+from .reach import reach, unit
 
 _LEG_BONES = ("upperleg01", "lowerleg01", "foot")
 _ARM_BONES = ("clavicle", "upperarm01", "lowerarm01", "wrist")
 _FINGERS = ("finger1", "finger2", "finger3", "finger4", "finger5")
-
-# Where a hand may be, in the axes of the upright torso: centre and spread in metres of an adult,
-# for the person's left hand (x is mirrored for the right), and how often.
-_HAND_TARGETS = (
-    ("face", 0.14, (0.05, -0.17, 0.74), (0.06, 0.04, 0.07)),
-    ("phone at the ear", 0.05, (0.10, -0.06, 0.75), (0.02, 0.03, 0.03)),
-    ("chest or crossed", 0.13, (-0.06, -0.24, 0.42), (0.13, 0.05, 0.09)),
-    ("belly", 0.12, (0.06, -0.27, 0.24), (0.12, 0.06, 0.08)),
-    ("on the hip", 0.11, (0.20, -0.05, 0.16), (0.02, 0.05, 0.05)),
-    ("held out in front", 0.14, (0.16, -0.42, 0.42), (0.16, 0.08, 0.16)),
-    ("wave or gesture", 0.18, (0.34, -0.24, 0.62), (0.10, 0.10, 0.13)),
-    ("overhead", 0.07, (0.15, -0.08, 1.05), (0.14, 0.12, 0.10)),
-    ("aside", 0.07, (0.60, -0.05, 0.45), (0.08, 0.16, 0.22)),
-    ("hanging", 0.07, (0.30, -0.06, 0.06), (0.06, 0.10, 0.05)),
-)
 
 
 class PoseLibrary:
@@ -80,13 +66,13 @@ def sample_poses(body: Body, dice: Dice, people: int, library: PoseLibrary | Non
         pose = _made_up(body, dice, people)
     else:
         pose = library.sample(body, dice, people)
-        stance = dice.chance(0.2, people)[:, None, None, None]  # people who just stand there
+        stance = dice.chance(0.42, people)[:, None, None, None]  # people who just stand there
         pose = torch.where(stance, _made_up(body, dice, people), pose)
         for bones, share in ((arms, 0.45), (legs, 0.25)):
             other = library.sample(body, dice, people)[:, bones]
             swap = dice.chance(share, people)[:, None, None, None]
             pose[:, bones] = torch.where(swap, other, pose[:, bones])
-        calm = dice.chance(0.5, people)
+        calm = dice.chance(0.8, people)
         still = rotation_vector(dice.normal(0.07, people, 3))
         pose[:, 0] = torch.where(calm[:, None, None], still, pose[:, 0])
     pose = _mirror_half(body, dice, pose)
@@ -96,8 +82,8 @@ def sample_poses(body: Body, dice: Dice, people: int, library: PoseLibrary | Non
     moved = arms + legs + spine
     pose[:, moved] = pose[:, moved] @ jitter
     _sit(dice, pose, side, spine)
+    reach(body, dice, pose)
     for name in "LR":
-        _reach(body, dice, pose, name)
         _twist_forearm(body, dice, pose, name)
         _curl_fingers(body, dice, pose, name)
     _turn_head(body, dice, pose)
@@ -167,7 +153,7 @@ def _mirror_half(body: Body, dice: Dice, pose: Tensor) -> Tensor:
 
 def _sit(dice: Dice, pose: Tensor, side: dict, spine: list[int]) -> None:
     people = len(pose)
-    sitting = dice.chance(0.18, people)
+    sitting = dice.chance(0.2, people)
     kneeling = dice.chance(0.15, people)
     for name, sign in (("L", 1.0), ("R", -1.0)):
         flex = dice.uniform(1.1, 1.75, people)
@@ -187,64 +173,11 @@ def _sit(dice: Dice, pose: Tensor, side: dict, spine: list[int]) -> None:
     pose[:, spine[1]] = torch.where(sitting[:, None, None], slouch, pose[:, spine[1]])
 
 
-def _unit(vector: Tensor) -> Tensor:
-    return vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-
-
-def _frame(along: Tensor, hinge: Tensor) -> Tensor:
-    """Orthonormal axes as the columns of [...,3,3]; the hinge is at a right angle to `along`."""
-    hinge = _unit(hinge - (hinge * along).sum(-1, keepdim=True) * along)
-    return torch.stack([along, hinge, torch.linalg.cross(along, hinge)], -1)
-
-
-def _reach(body: Body, dice: Dice, pose: Tensor, side: str) -> None:
-    """Move one hand to a drawn place by two-bone inverse kinematics, for 45 % of the people."""
-    people = len(pose)
-    sign = 1.0 if side == "L" else -1.0
-    kind = dice.choice(tuple(t[1] for t in _HAND_TARGETS), people)
-    centre = torch.tensor([t[2] for t in _HAND_TARGETS], device=dice.device)[kind]
-    spread = torch.tensor([t[3] for t in _HAND_TARGETS], device=dice.device)[kind]
-    target = centre + spread * dice.normal(1.0, people, 3)
-    pole = torch.tensor([0.55, 0.25, -0.8], device=dice.device) + dice.normal(0.35, people, 3)
-    flip = torch.tensor([sign, 1.0, 1.0], device=dice.device)
-    target, pole = target * flip, pole * flip
-
-    shoulder, elbow, wrist = (
-        body.joint_template[body.bone(f"{b}.{side}")] for b in ("upperarm01", "lowerarm01", "wrist")
-    )
-    upper, lower = elbow - shoulder, wrist - elbow
-    a, b = upper.norm(), lower.norm()
-    reach = target - shoulder
-    length = reach.norm(dim=-1).clamp(0.35 * (a + b), 0.985 * (a + b))
-    along = _unit(reach)
-    bow = _unit(pole - (pole * along).sum(-1, keepdim=True) * along)
-    cosine = ((a * a + length**2 - b * b) / (2 * a * length)).clamp(-1, 1)[:, None]
-    new_upper = cosine * along + (1 - cosine**2).clamp_min(0).sqrt() * bow
-    new_lower = _unit(along * length[:, None] - new_upper * a)
-    hinge_rest = torch.linalg.cross(_unit(upper), _unit(lower), dim=-1)
-    rest = _frame(_unit(upper), hinge_rest)
-    hinge = torch.linalg.cross(new_upper, new_lower, dim=-1)
-    shoulder_turn = _frame(new_upper, hinge) @ rest.transpose(-1, -2)
-    bend_rest = torch.acos((_unit(upper) * _unit(lower)).sum().clamp(-1, 1))
-    bend = torch.acos((new_upper * new_lower).sum(-1).clamp(-1, 1)) - bend_rest
-    elbow_turn = axis_angle(_unit(hinge_rest).expand(people, 3), bend)
-
-    chosen = dice.chance(0.45, people)[:, None, None]
-    eye = torch.eye(3, device=dice.device)
-    for bone, new in (
-        ("clavicle", eye.expand(people, 3, 3)),
-        ("upperarm01", shoulder_turn),
-        ("lowerarm01", elbow_turn),
-    ):
-        index = body.bone(f"{bone}.{side}")
-        pose[:, index] = torch.where(chosen, new, pose[:, index])
-
-
 def _twist_forearm(body: Body, dice: Dice, pose: Tensor, side: str) -> None:
     people = len(pose)
     heads = body.joint_template
     wrist, lower = body.bone(f"wrist.{side}"), body.bone(f"lowerarm02.{side}")
-    axis = _unit(heads[wrist] - heads[body.bone(f"lowerarm01.{side}")]).expand(people, 3)
+    axis = unit(heads[wrist] - heads[body.bone(f"lowerarm01.{side}")]).expand(people, 3)
     angle = dice.normal(0.55, people).clamp(-1.4, 1.4)
     pose[:, lower] = axis_angle(axis, 0.6 * angle)
     bend = rotation_vector(dice.normal(0.22, people, 3))
@@ -267,17 +200,17 @@ def _curl_fingers(body: Body, dice: Dice, pose: Tensor, side: str) -> None:
         return heads[body.bone(f"{name}.{side}")]
 
     to_index, to_pinky = at("finger2-1") - at("wrist"), at("finger5-1") - at("wrist")
-    palm = _unit(torch.linalg.cross(to_index, to_pinky, dim=-1))
+    palm = unit(torch.linalg.cross(to_index, to_pinky, dim=-1))
     if (palm * (at("finger3-3") - at("finger3-1"))).sum() < 0:
         palm = -palm  # at rest the fingers already bend a little towards the palm
     fan = (0.0, 0.2, 0.05, -0.08, -0.25)
     limits = (table["limits"]["thumb"], *[table["limits"]["finger"]] * 4)
-    across = _unit(at("finger2-1") - at("finger5-1"))
+    across = unit(at("finger2-1") - at("finger5-1"))
     for k, finger in enumerate(_FINGERS):
         bones = [body.bone(f"{finger}-{j}.{side}") for j in (1, 2, 3)]
-        direction = _unit(heads[bones[2]] - heads[bones[0]])
-        towards = palm if k else _unit(at("finger4-1") - heads[bones[1]])
-        axis = _unit(torch.linalg.cross(direction, towards, dim=-1)).expand(people, 3)
+        direction = unit(heads[bones[2]] - heads[bones[0]])
+        towards = palm if k else unit(at("finger4-1") - heads[bones[1]])
+        axis = unit(torch.linalg.cross(direction, towards, dim=-1)).expand(people, 3)
         for bone, limit in zip(bones, limits[k], strict=True):
             pose[:, bone] = axis_angle(axis, curl[:, k] * limit)
         if k:

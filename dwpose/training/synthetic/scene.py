@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import body as B
-from .camera import View
+from .camera import BUST, View
 from .dice import Dice, about
 from .looks import Looks
 from .outfit import Dressing, Outfits
@@ -42,6 +42,7 @@ class Drawn:
 
 
 def gather_people(
+    body: B.Body,
     dice: Dice,
     view: View,
     image_of: Tensor,
@@ -50,9 +51,10 @@ def gather_people(
     normals: Tensor,
     joints: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Put neighbours beside and behind their subject, turned anyhow, on the same floor.
+    """Put neighbours beside and behind their subject, friends closer, mostly on the same floor.
 
     Args:
+        body: the constants.
         dice: random numbers.
         view: the cameras; a neighbour seldom stands between the camera and the subject.
         image_of: int64 [P]; rank: int64 [P], 0 for the subject of each image.
@@ -71,13 +73,31 @@ def gather_people(
     # 0 is towards the camera: mostly beside and behind, now and then a little in front.
     away = bearing + side + side.sign() * (dice.normal(0.55, people) + 0.25)
     gap = dice.uniform(0.35, 1.1, people)
+    # Friends and families stand shoulder to shoulder, or head to head in a close-up, and look the
+    # same way; strangers are turned anyhow.
+    close_up = (view.framing >= BUST)[image_of]
+    friends = dice.chance(0.5, people)
     heading = dice.uniform(-3.1416, 3.1416, people)
+    heading = torch.where(friends, dice.normal(0.35, people), heading)
+    near = torch.where(close_up, 0.17, 0.3) + dice.uniform(0.0, 0.25, people)
+    gap = torch.where(friends, near, gap)
+    away = torch.where(friends, bearing + side + dice.normal(0.2, people), away)
     other = rank > 0
     turn = about("z", torch.where(other, heading, 0.0)).transpose(1, 2)
-    floor = joints[..., 2].amin(1)
-    lift = (floor[rank == 0][image_of] - floor) * dice.chance(0.8, people)
-    move = torch.stack([away.cos() * gap, away.sin() * gap, lift], -1) * other[:, None]
-    return posed @ turn + move[:, None], normals @ turn, joints @ turn + move[:, None]
+    posed, normals, joints = posed @ turn, normals @ turn, joints @ turn
+    first = joints[rank == 0][image_of]
+    lift = (first[..., 2].amin(1) - joints[..., 2].amin(1)) * dice.chance(0.8, people)
+    move = torch.stack([away.cos() * gap, away.sin() * gap, lift], -1)
+    # In a close-up it is the heads that meet, whatever the bodies below them do.
+    skull = body.bone("head")
+    meet = (
+        first[:, skull]
+        - joints[:, skull]
+        + dice.normal(0.06, people, 1) * move.new_tensor([0.0, 0.0, 1.0])
+    )
+    meet[:, :2] += move[:, :2]
+    move = torch.where((friends & close_up)[:, None], meet, move) * other[:, None]
+    return posed + move[:, None], normals, joints + move[:, None]
 
 
 def draw_people(

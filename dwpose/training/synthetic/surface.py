@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import body as B
-from .looks import BLOTCHES, CHECKS, DOTS, PLAIN, PRINT, STRIPES, Looks
+from .looks import BLOTCHES, CHECKS, DOTS, FABRIC_SIDE, PLAIN, PRINT, STRIPES, Looks
 from .outfit import BARE, BOTTOM, SHOE, TOP, Outfits, garment
 
 _EYEBALL_RADIUS = 0.0155  # metres, of the template's eyes
@@ -49,6 +49,9 @@ def albedo(
     colour[bare] = torch.where(gloved[:, None], looks.hat[who], tone)
     cloth = ((label == TOP) | (label == BOTTOM)).nonzero()[:, 0]
     colour[cloth] = _cloth_colour(places[cloth], label[cloth], person[cloth], looks)
+    jacket = (label == TOP) & (wear.opening > 0).index_select(0, person)
+    jacket = jacket.nonzero()[:, 0]
+    colour[jacket] = _jacket(colour[jacket], places[jacket], person[jacket], wear, looks)
     shoes = (label == SHOE).nonzero()[:, 0]
     colour[shoes] = looks.shoe[person[shoes]]
     head = ((places[:, B.HEADNESS] > 0.5) & skin).nonzero()[:, 0]
@@ -77,16 +80,17 @@ def _cloth_colour(places: Tensor, label: Tensor, person: Tensor, looks: Looks) -
     row = person * 2 + (label == BOTTOM).long()
     colours = looks.cloth.view(-1, 2, 3)
     out = colours[:, 0].index_select(0, row)
-    kind = looks.pattern.view(-1)[row]
-    some = (kind != PLAIN).nonzero()[:, 0]
-    row, kind, places = row[some], kind[some], places[some]
-    scale = looks.pattern_scale.view(-1)[row]
-    turn = looks.pattern_turn.view(-1)[row]
     on_arm = places[:, B.ARM] > -0.05
     on_leg = (places[:, B.LEG] > -0.05) & ~on_arm
     down = torch.where(on_arm, places[:, B.ARM] * 0.5, places[:, B.Z])
     down = torch.where(on_leg, places[:, B.LEG] * 0.8, down)
     across = places[:, B.X] + 0.6 * places[:, B.Y]
+    out = _fabric(out, row, down, across, looks)
+    kind = looks.pattern.view(-1)[row]
+    some = (kind != PLAIN).nonzero()[:, 0]
+    row, kind, places, down, across = (t[some] for t in (row, kind, places, down, across))
+    scale = looks.pattern_scale.view(-1)[row]
+    turn = looks.pattern_turn.view(-1)[row]
     cos, sin = turn.cos(), turn.sin()
     u = (down * cos + across * sin) / scale
     v = (across * cos - down * sin) / scale
@@ -107,6 +111,34 @@ def _cloth_colour(places: Tensor, label: Tensor, person: Tensor, looks: Looks) -
     second = colours[:, 1].index_select(0, row)
     out[some] += amount[:, None] * (second - out[some])
     return out
+
+
+def _fabric(colour: Tensor, row: Tensor, down: Tensor, across: Tensor, looks: Looks) -> Tensor:
+    """Cloth [m,3] with the light and dark, or all, of a piece of photo 0.7 m wide."""
+    column = (down / 0.7 * FABRIC_SIDE).long().remainder(FABRIC_SIDE)
+    line = (across / 0.7 * FABRIC_SIDE).long().remainder(FABRIC_SIDE)
+    texels = looks.fabric.flatten(0, 1).permute(0, 2, 3, 1).reshape(-1, 3)
+    texel = texels.index_select(0, (row * FABRIC_SIDE + column) * FABRIC_SIDE + line)
+    mean = looks.fabric.mean((2, 3, 4)).view(-1)[row]
+    grain = looks.fabric_grain.view(-1)[row] * (texel.mean(1) - mean)
+    share = looks.fabric_colour.view(-1)[row, None]
+    return colour + grain[:, None] + share * (texel - colour)
+
+
+def _jacket(colour: Tensor, places: Tensor, person: Tensor, wear: Outfits, looks: Looks) -> Tensor:
+    """Colours [m,3] of tops that are open in front: lapels, the shirt below, perhaps a tie."""
+    up = (places[:, B.TORSO] - wear.button[person]) / (1 - wear.button[person])
+    share = torch.maximum(up.clamp(0, 1), wear.straight[person])
+    half = wear.opening[person] * share * (up > 0)
+    aside = places[:, B.X].abs()
+    front = (places[:, B.Y] < 0.0) & (places[:, B.ARM] < -0.1)
+    inside = (front & (aside < half))[:, None]
+    shirt = looks.inner[person]
+    tied = looks.has_tie[person] & (aside < 0.018 + 0.01 * (1 - up))
+    shirt = torch.where(tied[:, None], looks.tie[person], shirt)
+    seam = (((aside - half).abs() < 0.004) | ((aside - half - 0.045).abs() < 0.003)) & front
+    out = torch.where(inside, shirt, colour)
+    return torch.where((seam & (half > 0))[:, None], 0.6 * out, out)
 
 
 def _segment_distance(points: Tensor, lines: Tensor) -> Tensor:
