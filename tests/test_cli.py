@@ -69,7 +69,7 @@ def test_commands_of_the_readme_are_right(line: str):
 
 
 def test_the_readme_lists_every_command():
-    listed = re.findall(r"^\| `dwpose (\w+)` \|", README, re.MULTILINE)
+    listed = re.findall(r"^\| `dwpose ([\w-]+)` \|", README, re.MULTILINE)
     assert listed == list(cli.COMMANDS)
 
 
