@@ -13,7 +13,7 @@ examples:
   dwpose synth preview -o sheet.png --keypoints --count 48 --seed 7
   dwpose synth preview -o sheet.png --poses body_poses_cmu.npz --backgrounds photos/ --framing face
   dwpose synth render -o runs/pool --count 20480 --poses body_poses_cmu.npz --backgrounds photos/
-  dwpose synth cutouts -o runs/cutouts --count 10240 --poses body_poses_cmu.npz
+  dwpose synth cutouts -o runs/cutouts --poses body_poses_cmu.npz --backgrounds photos/
   dwpose synth scenes -o sheet.png --cutouts runs/cutouts --backgrounds photos/
 """
 # RGB of the dots: body and feet, face, left hand, right hand.

@@ -33,12 +33,12 @@ def add_actions(actions: Any, epilog: str) -> None:
     scenes = add("scenes", "write a sheet of scenes with everybody's box")
     scenes.add_argument("-o", "--output", type=Path, required=True, help="the picture to write")
     scenes.add_argument("--cutouts", type=Path, required=True, help="folder of rendered people")
-    scenes.add_argument("--backgrounds", type=Path, help="a folder of photos without people")
     scenes.add_argument("--count", type=int, default=24, help="scenes (default 24)")
     scenes.add_argument("--columns", type=int, default=6, help="scenes per row (default 6)")
     scenes.add_argument("--side", type=int, default=320, help="px (default 320)")
 
     for action in (cutouts, scenes):
+        action.add_argument("--backgrounds", type=Path, help="a folder of photos without people")
         action.add_argument(
             "--split",
             choices=("all", "train", "val"),
@@ -66,7 +66,9 @@ def _cutouts(args: argparse.Namespace) -> None:
     from ..training.synthetic import SyntheticConfig
 
     size = (args.side, args.side)
-    config = SyntheticConfig(size_hw=size, poses=args.poses, split=args.split)
+    config = SyntheticConfig(
+        size_hw=size, poses=args.poses, backgrounds=args.backgrounds, split=args.split
+    )
     renderer = CutoutRenderer(config, args.device)
     shards = range(args.first, args.first + -(-args.count // SHARD_SIZE))
     with tqdm(total=len(shards) * SHARD_SIZE, unit="piece") as bar:

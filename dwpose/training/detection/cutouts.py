@@ -38,18 +38,20 @@ class CutoutRenderer:
     """Renders pieces with the synthetic engine.
 
     Args:
-        config: poses, split and size; framing, neighbours, border and faults are set here.
+        config: poses, split, size, and photos, which cloth is cut from; framing, neighbours,
+            border and faults are set here.
         device: where to render.
     """
 
     def __init__(self, config: SyntheticConfig, device: str = "cpu") -> None:
-        # No background, nothing in front and no camera faults: the scene brings its own.
-        plain = replace(config, backgrounds=None, occluders=0.0, faults=False)
+        # Nothing in front and no camera faults: the scene brings its own.
+        plain = replace(config, occluders=0.0, faults=False)
         self.whole = SyntheticPeople(
             replace(
                 plain,
                 framing=(1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
                 neighbours=(1.0, 0.0, 0.0),
+                tables=0.0,
                 padding=1.04,
                 box_jitter=0.0,
                 box_shift=0.0,
