@@ -21,8 +21,11 @@ NAMES = (
     "keypoints-to-face-and-hand-crops",
     "video-frames-to-pose-video",
     "controlnet-with-checkpoint",
+    "video-to-steady-pose-video",
+    "wan-animate-retarget",
+    "wan-animate-faces-and-poses",
 )
-SOCKETS = {"IMAGE", "MASK", "BBOX", "SEGS", "POSE_KEYPOINT", "DWPOSE_MODEL"}
+SOCKETS = {"IMAGE", "MASK", "VIDEO", "BBOX", "SEGS", "POSE_KEYPOINT", "DWPOSE_MODEL"}
 TITLE = 30
 
 
