@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.fold import fold_batchnorm
+from .graphs import make_forward
 from .session import Outputs, RuntimeInfo, RuntimeUnavailable, run_split
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -30,6 +31,9 @@ class TorchSession:
         device: a torch device string: "cpu", "cuda", "cuda:1", "mps", "xpu", ...
         precision: "fp32", "fp16" or "bf16".
         reason: why this was chosen; goes into `info`.
+        mode: "eager", or on an NVIDIA GPU "graph" (CUDA graphs at a few batch sizes) or "compile"
+            (the same of the network that `torch.compile` makes; minutes at first). Elsewhere they
+            run eagerly, and `info` says so.
 
     Attributes:
         info, input_size_hw, max_batch, input_dtype: see `session.Session`.
@@ -37,7 +41,7 @@ class TorchSession:
         module: the folded network, on the device. `move` puts it elsewhere.
 
     Raises:
-        ValueError: the precision or the device string is unknown.
+        ValueError: the precision, the mode or the device string is unknown.
         RuntimeUnavailable: the device is not there, or the network does not fit.
     """
 
@@ -48,6 +52,7 @@ class TorchSession:
         device: str = "cpu",
         precision: str = "fp32",
         reason: str = "asked for",
+        mode: str = "eager",
     ) -> None:
         if precision not in DTYPES:
             raise ValueError(f"precision must be one of {', '.join(DTYPES)}, got {precision!r}")
@@ -59,7 +64,7 @@ class TorchSession:
         self.max_batch: int | None = inputs[0].shape[0] if inputs and inputs[0].shape else None
         self.input_dtype = "uint8" if [i.dtype for i in inputs] == [torch.uint8] else "float32"
         self.output_shapes = tuple(port.shape for port in getattr(module, "outputs", ()))
-        self.info = RuntimeInfo("torch", str(self.device), precision, reason)
+        self._precision, self._reason, self._mode = precision, reason, mode
         layout = (
             torch.channels_last if self.device.type in _CHANNELS_LAST else torch.contiguous_format
         )
@@ -72,6 +77,13 @@ class TorchSession:
                 f"torch cannot put the network on device {device!r} in {precision} "
                 f"({_first_line(error)}); try another device or precision"
             ) from error
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Choose what runs the network where it is now."""
+        self._forward, note = make_forward(self.module, self._mode, self.device)
+        reason = f"{self._reason}; {note}" if note else self._reason
+        self.info = RuntimeInfo("torch", str(self.device), self._precision, reason)
 
     def __call__(self, images: npt.NDArray[np.float32]) -> Outputs:
         """Run the network; see `session.Session`."""
@@ -81,10 +93,7 @@ class TorchSession:
         with torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(images))
             batch = batch.to(self.device, self.dtype, memory_format=self._layout)
-            outputs = self.module(batch)
-            if isinstance(outputs, Tensor):
-                outputs = (outputs,)
-            return tuple(_to_numpy(output) for output in outputs)
+            return tuple(_to_numpy(output) for output in self._forward(batch))
 
     def move(self, device: str) -> None:
         """Put the network on another device, for instance to free a GPU's memory meanwhile.
@@ -95,7 +104,7 @@ class TorchSession:
         """
         self.device = check_device(device)
         self.module.to(self.device)
-        self.info = RuntimeInfo("torch", str(self.device), self.info.precision, self.info.reason)
+        self._prepare()
 
 
 def check_device(device: str) -> torch.device:

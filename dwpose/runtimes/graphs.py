@@ -1,0 +1,127 @@
+"""Networks at fixed batch sizes: as CUDA graphs, or compiled.
+
+A network of many small kernels spends more time being started from Python than running, above all
+for one person. A CUDA graph is started once for the whole network; a compiled network has fewer
+kernels. Both hold for one shape, so batches are filled up to the next of a few sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+MODES: Final = ("eager", "graph", "compile")
+# Batches are filled up to the next of these, larger ones run in pieces of the last; a graph keeps
+# its buffers, so each size costs memory.
+SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
+# Runs before a graph is recorded: libraries choose their kernels and allocate in the first ones.
+_WARM_UP: Final = 3
+
+Forward = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+def make_forward(module: nn.Module, mode: str, device: torch.device) -> tuple[Forward, str]:
+    """Return what runs a network on its device, and why it does not run as asked, or "".
+
+    Args:
+        module: maps a batch to a tensor or a tuple of tensors.
+        mode: "eager"; "graph": CUDA graphs; "compile": `torch.compile`, then CUDA graphs.
+        device: where the module is. On anything but CUDA it runs eagerly.
+
+    Returns:
+        a function of a batch [N, ...]; what it returns may be overwritten by the next call.
+
+    Raises:
+        ValueError: an unknown mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+
+    def eager(batch: Tensor) -> tuple[Tensor, ...]:
+        outputs = module(batch)
+        return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+    if mode == "eager":
+        return eager, ""
+    if device.type != "cuda":
+        return eager, f"{mode} needs an NVIDIA GPU, so it runs eagerly on {device.type}"
+    run = eager
+    if mode == "compile":
+        run = torch.compile(eager, dynamic=False, options={"triton.cudagraphs": False})
+    return FixedSizes(lambda example: record(run, example)), ""
+
+
+class FixedSizes:
+    """Run batches of any size through functions that take one size each.
+
+    Args:
+        make: makes such a function from an example batch.
+        sizes: the sizes, rising.
+    """
+
+    def __init__(self, make: Callable[[Tensor], Forward], sizes: tuple[int, ...] = SIZES) -> None:
+        self.make, self.sizes = make, sizes
+        self._made: dict[tuple[Any, ...], tuple[Tensor, Forward]] = {}
+
+    def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Run a batch [N, ...]."""
+        most = self.sizes[-1]
+        if len(batch) <= most:
+            return self._run(batch)
+        pieces = [
+            # The next piece overwrites what this one returns.
+            [output.clone() for output in self._run(batch[start : start + most])]
+            for start in range(0, len(batch), most)
+        ]
+        return tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
+
+    def _run(self, batch: Tensor) -> tuple[Tensor, ...]:
+        count = len(batch)
+        if not count:
+            one = self._run(batch.new_zeros((1, *batch.shape[1:])))
+            return tuple(output[:0] for output in one)
+        size = next(s for s in self.sizes if s >= count)
+        key = (size, *batch.shape[1:], batch.dtype, batch.device)
+        if key not in self._made:
+            example = torch.zeros_like(batch[:1]).repeat(size, 1, 1, 1)
+            example = example.contiguous(memory_format=_layout(batch))
+            self._made[key] = example, self.make(example)
+        held, forward = self._made[key]
+        held[:count].copy_(batch)
+        # What was there before in the rest is harmless: no network mixes the rows of a batch.
+        return tuple(output[:count] for output in forward(held))
+
+
+def record(run: Forward, example: Tensor) -> Forward:
+    """Record a CUDA graph of a network for one shape.
+
+    Args:
+        run: the network.
+        example: the batch whose memory later calls use.
+
+    Returns:
+        a function of that very batch, which writes into the same outputs each time.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(_WARM_UP):
+            run(example)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outputs = run(example)
+
+    def replay(batch: Tensor) -> tuple[Tensor, ...]:
+        graph.replay()
+        return outputs
+
+    return replay
+
+
+def _layout(batch: Tensor) -> torch.memory_format:
+    last = batch.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
