@@ -15,7 +15,7 @@ from __future__ import annotations
 from .augment import GENTLE, PLAIN, STRONG, Augmentation, augmentation_of, vary
 from .coco_wholebody import load_coco_wholebody
 from .labels import LabelledPeople, check_disjoint
-from .loader import Batch, CropLoader, Sample, build_loader
+from .loader import CropLoader, Sample, build_loader, plain_batches
 from .own_folder import load_own_folder, split_people
 from .sampling import gentle_epoch
 from .ubody import SCENES, load_ubody
@@ -26,7 +26,6 @@ __all__ = [
     "SCENES",
     "STRONG",
     "Augmentation",
-    "Batch",
     "CropLoader",
     "LabelledPeople",
     "Sample",
@@ -37,6 +36,7 @@ __all__ = [
     "load_coco_wholebody",
     "load_own_folder",
     "load_ubody",
+    "plain_batches",
     "split_people",
     "vary",
 ]

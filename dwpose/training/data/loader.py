@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...io.images import load_image
-from .augment import GENTLE, STRONG, Augmentation, vary
+from ..batch import RawBatch
+from .augment import GENTLE, PLAIN, STRONG, Augmentation, vary
 from .labels import LabelledPeople
 from .sampling import Draw, EpochSampler
 
@@ -44,22 +44,6 @@ class Sample(TypedDict):
     faults: dict[str, str]
 
 
-class Batch(TypedDict):
-    """Crops put together, on the CPU (pinned when the loader says so).
-
-    Keys:
-        image: uint8 [N, H, W, 3], RGB.
-        keypoints: float32 [N, 133, 2], crop pixels.
-        weights: float32 [N, 133].
-        id: int64 [N].
-    """
-
-    image: Tensor
-    keypoints: Tensor
-    weights: Tensor
-    id: Tensor
-
-
 class CropDataset(Dataset[Sample]):
     """Makes the sample that a `Draw` names.
 
@@ -75,9 +59,9 @@ class CropDataset(Dataset[Sample]):
         self,
         parts: Sequence[LabelledPeople],
         size_hw: tuple[int, int],
-        seed: int,
-        strong: Augmentation,
-        gentle: Augmentation,
+        seed: int = 0,
+        strong: Augmentation = STRONG,
+        gentle: Augmentation = GENTLE,
     ) -> None:
         self.parts, self.size_hw, self.seed = list(parts), size_hw, seed
         self.strong, self.gentle = strong, gentle
@@ -93,32 +77,44 @@ class CropDataset(Dataset[Sample]):
 
     def __getitem__(self, draw: Draw) -> Sample:
         rng = np.random.default_rng((self.seed, draw.epoch, draw.person, draw.turn))
-        index, faults = draw.person, {}
+        settings = self.gentle if draw.gentle else self.strong
+        index, faults = draw.person, dict[str, str]()
         for _ in range(GIVE_UP_AFTER):
-            people, row = self.place(index)
-            path = people.file(row)
-            try:
-                image = load_image(path)
-            except (OSError, ValueError) as error:
-                faults[str(path)] = str(error)
-                # Somebody else takes the place: batches stay whole, and the choice repeatable.
-                index = int(rng.integers(len(self)))
-                continue
-            crop, keypoints, weights = vary(
-                image,
-                people.boxes[row],
-                people.keypoints[row],
-                people.visible[row],
-                self.size_hw,
-                rng,
-                self.gentle if draw.gentle else self.strong,
-            )
-            return Sample(image=crop, keypoints=keypoints, weights=weights, id=index, faults=faults)
+            sample = self._make(index, rng, settings, faults)
+            if sample is not None:
+                return sample
+            # Somebody else takes the place: batches stay whole, and the choice repeatable.
+            index = int(rng.integers(len(self)))
         example, reason = next(iter(faults.items()))
         raise RuntimeError(
-            f"{len(faults)} pictures in a row could not be read, such as {example} ({reason}); "
+            f"{GIVE_UP_AFTER} pictures in a row could not be read, such as {example} ({reason}); "
             "see what is missing with: dwpose data check"
         )
+
+    def plain(self, index: int) -> Sample | None:
+        """Return somebody as validation sees them, or None where the picture cannot be read."""
+        return self._make(index, np.random.default_rng(0), PLAIN, {})
+
+    def _make(
+        self, index: int, rng: np.random.Generator, settings: Augmentation, faults: dict[str, str]
+    ) -> Sample | None:
+        people, row = self.place(index)
+        path = people.file(row)
+        try:
+            image = load_image(path)
+        except (OSError, ValueError) as error:
+            faults[str(path)] = str(error)
+            return None
+        crop, keypoints, weights = vary(
+            image,
+            people.boxes[row],
+            people.keypoints[row],
+            people.visible[row],
+            self.size_hw,
+            rng,
+            settings,
+        )
+        return Sample(image=crop, keypoints=keypoints, weights=weights, id=index, faults=faults)
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -181,8 +177,8 @@ class CropLoader:
         """Return the batches of an epoch."""
         return self._sampler.batches
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch.
+    def batches(self, epoch: int, start: int = 0) -> Iterator[RawBatch]:
+        """Yield the batches of an epoch; each also has `id`, int64 [N], see `describe`.
 
         Args:
             epoch: zero-based; decides the order, the variation and which pipeline.
@@ -251,3 +247,26 @@ def build_loader(
     dataset = CropDataset(datasets, size_hw, seed, strong, gentle)
     sampler = EpochSampler(len(dataset), batch, seed, rank, world, iterations, gentle_from)
     return CropLoader(dataset, sampler, workers, torch.cuda.is_available(), prefetch)
+
+
+def plain_batches(
+    datasets: Sequence[LabelledPeople], size_hw: tuple[int, int], batch: int = 64
+) -> Iterator[RawBatch]:
+    """Yield everybody once, as validation sees them; pictures that cannot be read are left out.
+
+    Args:
+        datasets: the sets.
+        size_hw: height and width of the crops in pixels.
+        batch: crops a batch at most.
+    """
+    dataset = CropDataset(datasets, size_hw)
+    samples: list[Sample] = []
+    for person in range(len(dataset)):
+        sample = dataset.plain(person)
+        if sample is not None:
+            samples.append(sample)
+        if samples and (len(samples) == batch or person == len(dataset) - 1):
+            made = collate(samples)
+            del made["faults"]
+            yield made
+            samples = []
