@@ -51,4 +51,11 @@ def test_helpers_are_not_started_by_the_page():
     """ComfyUI's page runs every .js it finds."""
     for path in SCRIPTS:
         starts = path.suffix == ".js"
-        assert starts == bool(re.search(r"^showInNode\(", path.read_text(), re.MULTILINE))
+        assert starts == bool(
+            re.search(r"^(showInNode|app\.registerExtension)\(", path.read_text(), re.MULTILINE)
+        )
+
+
+def test_the_page_knows_the_words_of_the_schemas(pack):
+    [words] = re.findall(r"const WORDS = \[(.*)\]", (WEB / "search.js").read_text())
+    assert re.findall(r'"(\w+)"', words) == list(pack("nodes.sockets").SEARCH)

@@ -1,0 +1,65 @@
+"""Serves web/ where ComfyUI cannot: under folder names with spaces, accents or dots.
+
+ComfyUI serves a pack's web folder under the pack's folder name. With aiohttp 3.14 it answers 404
+where that name has to be quoted in an address, as in "DWPose (copy)" (tried; older ones may differ);
+and the page asks for help under the name up to its first dot. So that the folder may have any name,
+the same files are served by a route of our own for such names, and for no others.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+
+def names_to_serve(folder: Path) -> list[str]:
+    """Names in addresses under which ComfyUI would not serve this pack's files.
+
+    Args:
+        folder: the pack's.
+
+    Returns:
+        none for an ordinary name.
+    """
+    short = folder.name.partition(".")[0]
+    odd = [folder.name] if quote(folder.name) != folder.name else []
+    if short and short != folder.name and not folder.with_name(short).exists():
+        odd.append(short)
+    return odd
+
+
+def find_page(web: Path, path: str) -> Path | None:
+    """Return the file of an address's last part; None where there is none inside `web`."""
+    found = (web / path).resolve()
+    return found if found.is_relative_to(web.resolve()) and found.is_file() else None
+
+
+def serve_pages(folder: Path) -> None:
+    """Add the route to ComfyUI's server, if this folder's name needs one and there is a server.
+
+    Args:
+        folder: the pack's; its web/ is served, to be read only.
+    """
+    names = names_to_serve(folder)
+    try:
+        from server import PromptServer  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return
+    routes = getattr(getattr(PromptServer, "instance", None), "routes", None)
+    if not names or routes is None:
+        return
+    from aiohttp import web  # pyright: ignore[reportMissingImports]
+
+    forms = sorted({form for name in names for form in (name, quote(name), quote(name, safe=""))})
+    pattern = "|".join(re.escape(form) for form in forms)
+    if "{" in pattern or "}" in pattern:  # a pattern of aiohttp's cannot hold them
+        return
+
+    @routes.get(f"/extensions/{{pack:(?:{pattern})}}/{{path:.+}}")
+    async def send(request: Any) -> Any:
+        found = find_page(folder / "web", request.match_info["path"])
+        if found is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(found)
