@@ -1,8 +1,8 @@
 """Serves web/ where ComfyUI cannot: under folder names with spaces, accents or dots.
 
 ComfyUI serves a pack's web folder under the pack's folder name. With aiohttp 3.14 it answers 404
-where that name has to be quoted in an address, as in "DWPose (copy)" (tried; older ones may differ);
-and the page asks for help under the name up to its first dot. So that the folder may have any name,
+where that name has to be quoted in an address, as in "DWPose (copy)" (tried; older may differ); and
+the page asks for help under the name up to its first dot. So that the folder may have any name,
 the same files are served by a route of our own for such names, and for no others.
 """
 
