@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -109,15 +110,23 @@ class Learner:
             _compile(objective)
         self._run: nn.Module = objective
         if ranks.world > 1:
-            self._run = DistributedDataParallel(
+            self._run = self._spread(objective)
+        self.iteration = 0
+
+    def _spread(self, objective: nn.Module) -> nn.Module:
+        """Let all processes go down on the mean of their gradients."""
+        device = self.ranks.device
+        with warnings.catch_warnings():
+            # torch 2.13 renames broadcast_buffers; older versions know no other name.
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")
+            return DistributedDataParallel(
                 objective,
-                device_ids=[ranks.device.index] if on_cuda else None,
+                device_ids=[device.index] if device.type == "cuda" else None,
                 # Shared batch norms have the same buffers everywhere.
                 broadcast_buffers=False,
                 # Coarse maps fade out of the loss while their heads stay.
                 find_unused_parameters=getattr(objective, "coarse", None) is not None,
             )
-        self.iteration = 0
 
     @property
     def _objective(self) -> Objective:

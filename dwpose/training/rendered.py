@@ -27,7 +27,7 @@ class RingConfig:
         batch: crops a batch.
         reuse: times that a crop is shown on average; one batch is rendered every `reuse` steps.
         capacity: batches that the ring keeps.
-        head_start: batches that are rendered before the first step.
+        head_start: batches that are rendered before the first step, at most `capacity`.
         epoch_length: batches that are called an epoch.
     """
 
@@ -91,7 +91,7 @@ class RenderedSource:
     def render(self, step: int) -> None:
         """Put into the ring what belongs there at a step."""
         config = self.config
-        stop = config.head_start + 1 + step // config.reuse
+        stop = min(config.head_start, config.capacity) + 1 + step // config.reuse
         wanted = range(max(0, stop - config.capacity), stop)
         for number in wanted:
             if number not in self._rendered:

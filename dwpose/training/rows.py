@@ -278,7 +278,8 @@ def _teacher(row: Row, name: str) -> RTMPose:
 
 
 def _shape(config: RTMPoseConfig) -> tuple[str, tuple[int, int]]:
-    return config.size, tuple(config.input_size_hw)
+    height, width = config.input_size_hw
+    return config.size, (height, width)
 
 
 def load_backbone(model: RTMPose, path: str) -> None:

@@ -22,7 +22,9 @@ from ..types import Boxes, People
 from .batch import RawBatch, normalize_images
 from .coco_metric import BOX_SHARE, PartPrecision, Predictions, evaluate_coco
 from .evaluate import estimate, measure_points, pairs, readable
-from .pool import CropPool
+from .pool import CropPool, VariationConfig
+from .rendered import as_labels, render_crops
+from .synthetic import SyntheticPeople
 
 # A point of a crop counts as found within this share of the crop's width.
 NEAR_SHARE = 0.05
@@ -136,6 +138,35 @@ class PoolMeasure:
         """Measure a network; see `crop_pck`."""
         batches = (self._pool.batch(rows) for rows in self._rows)
         return crop_pck(estimate_crops(model, batches, self._device))
+
+
+class RenderedMeasure:
+    """AP and PCK on a fixed set of rendered crops, for `trainer.Trainer` and `ablation.Ablation`.
+
+    Args:
+        engine: what renders, at best with bodies, poses and backgrounds of the split "val".
+        count: crops.
+        batch: crops at once.
+        seed: of the first pictures; other runs with it are measured on the same ones.
+    """
+
+    def __init__(
+        self, engine: SyntheticPeople, count: int = 2000, batch: int = 64, seed: int = 987_654
+    ) -> None:
+        settings = VariationConfig()
+        self._device = engine.device
+        self._batches: list[RawBatch] = []
+        for start in range(0, count, batch):
+            crops = render_crops(engine, min(batch, count - start), seed + start)
+            self._batches.append(as_labels(crops, settings))
+
+    def __call__(self, model: RTMPose) -> dict[str, float]:
+        """Measure a network: AP of the whole ("ap") and of each part, and PCK likewise."""
+        found = estimate_crops(model, self._batches, self._device)
+        precision = crop_precision(found)
+        parts = {f"ap_{k}": numbers.ap for k, numbers in precision.items() if k != "whole"}
+        numbers = {"ap": precision["whole"].ap, **parts}
+        return {**{k: round(v, 4) for k, v in numbers.items()}, **crop_pck(found)}
 
 
 class CocoMeasure:

@@ -1,0 +1,138 @@
+"""The ablation's commands on a tiny scale, and the arithmetic of its report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from dwpose.cli import main
+from dwpose.training.ablation import Ablation, AblationConfig
+from dwpose.training.ablation_report import gains, save_report
+from dwpose.training.checkpoint import load_state
+from dwpose.training.distill import load_teacher
+from dwpose.training.journal import read_log
+from dwpose.training.learner import LearnerConfig
+from dwpose.training.rendered import RenderedSource, RingConfig
+from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
+from dwpose.weights.load import load_model
+
+RECIPES = Path(__file__).resolve().parents[2] / "training" / "recipes"
+TINY = {"batch": 2, "ring": 2, "reuse": 2, "epoch": 2, "held_out": 4, "warm_up": 2}
+TINY |= {"device": "cpu", "precision": "fp32"}
+
+
+def run(recipe, folder, **settings):
+    sets = [t for k, v in {**TINY, **settings}.items() for t in ("--set", f"{k}={v}")]
+    return main(["train", str(RECIPES / f"{recipe}.py"), "-o", str(folder), *sets])
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("teacher")
+    assert run("rendered", folder, size="t", height=64, width=64, samples=4) == 0
+    return folder
+
+
+def test_a_network_learns_from_rendered_crops(teacher):
+    lines = read_log(teacher / "log.jsonl")
+    assert {"loss_kpt", "loss_coarse_8"} <= lines[0].keys()
+    assert {"ap", "ap_face", "pck"} <= lines[-1]["measured"].keys()
+    assert load_model(teacher / "model.safetensors").input_size_hw == (64, 64)
+
+
+def test_one_command_compares_all_and_reports(teacher, tmp_path):
+    given = {"teacher": teacher / "model.safetensors", "size": "t", "samples": 4, "seeds": "0"}
+    given |= {"measure_every": 1, "report": tmp_path / "report"}
+    given["variants"] = "alone; curves; both; both, no decay"
+    assert run("ablation", tmp_path / "run", **given) == 0
+    (result,) = json.loads((tmp_path / "report" / "results.json").read_text())
+    names = ["alone", "curves", "both", "both, no decay", "both, second stage"]
+    assert list(result["last"]) == names
+    # Each is measured at its end, the second stage also at its start.
+    assert [line["samples"] for line in result["curves"]["both"]] == [4]
+    assert [line["samples"] for line in result["curves"]["both, second stage"]] == [4, 8]
+    assert result["timing"][0]["data_s"] > 0
+    assert 0 <= result["teacher"]["measured"]["ap"] <= 1
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert all(f"| {name} |" in report for name in ["teacher", *names])
+    for name in ("curves.png", "gains.png"):
+        assert (tmp_path / "report" / name).stat().st_size > 10_000
+    files = {path.stem for path in (tmp_path / "run" / "seed-0").glob("*.safetensors")}
+    assert files >= {"alone", "both", "both-no_decay", "both-second_stage"}
+    first, second = (
+        load_model(tmp_path / "run" / "seed-0" / f"{name}.safetensors").module
+        for name in ("both", "both-second_stage")
+    )
+    for key, value in first.backbone.state_dict().items():
+        assert torch.equal(second.backbone.state_dict()[key], value)
+    assert not torch.equal(first.head.cls_x.weight, second.head.cls_x.weight)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return SyntheticPeople(SyntheticConfig((64, 64)))
+
+
+def make(teacher, engine, folder, minutes=None, config_seed=0):
+    source = RenderedSource(engine, RingConfig(2, 2, 1, epoch_length=2))
+    network = load_teacher(teacher / "model.safetensors")
+    torch.manual_seed(5)
+    student = type(network)(network.config)
+    learner = LearnerConfig(rate=1e-3, warm_up=2)
+    config = AblationConfig(learner, 1, ("alone", "both"), seed=config_seed, minutes=minutes)
+    return Ablation(network, student, source, config, folder, lambda model: {"ap": 0.5})
+
+
+def test_stopped_at_every_step_it_ends_as_if_it_had_not_been(teacher, engine, tmp_path):
+    whole = make(teacher, engine, tmp_path / "whole")
+    assert whole.run()
+    steps = 0
+    while not (part := make(teacher, engine, tmp_path / "parts", minutes=0.0)).run():
+        steps += 1
+        assert part.step == steps
+    assert steps == 3
+    states = [load_state(tmp_path / n / "ablation.safetensors")[0] for n in ("whole", "parts")]
+    assert states[0].keys() == states[1].keys()
+    assert any("second stage/average" in name for name in states[0])
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=0, atol=0, msg=name)
+    assert part.results["curves"] == whole.results["curves"]
+    with pytest.raises(ValueError, match="another seed"):
+        make(teacher, engine, tmp_path / "whole", config_seed=1)
+
+
+def test_gains_are_those_over_the_student_alone():
+    results = [
+        {"last": {"alone": {"ap": 0.40}, "both": {"ap": 0.43}}},
+        {"last": {"alone": {"ap": 0.50}, "both": {"ap": 0.51}}},
+    ]
+    table = gains(results)
+    assert table["both"]["gain"] == pytest.approx(0.02)
+    assert table["both"]["spread"] == pytest.approx(0.08)
+    assert table["alone"]["gain"] == 0
+
+
+def test_unknown_variants_are_refused():
+    with pytest.raises(ValueError, match="everything"):
+        AblationConfig(LearnerConfig(), 1, ("everything",))
+    with pytest.raises(ValueError, match="both"):
+        AblationConfig(LearnerConfig(), 1, ("alone",), ("both",))
+
+
+def test_the_report_needs_no_photos(tmp_path):
+    line = {"ap": 0.4, "pck": 0.5}
+    result = {
+        "last": {"alone": line, "both": line},
+        "curves": {"alone": [{"samples": 4, **line}], "both": [{"samples": 4, **line}]},
+        "teacher": {"size": "l", "measured": line},
+        "student": {"size": "s"},
+        "settings": {"epochs": 1},
+        "ring": {"epoch_length": 2},
+        "batch": 2,
+        "crops": 4,
+    }
+    save_report([result, result], tmp_path)
+    assert "| both | 40.00 | 0.00 | 0.00 | 50.00 |  |  |" in (tmp_path / "report.md").read_text()
