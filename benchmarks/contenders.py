@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import onnxruntime
 from scene import people_in
@@ -24,26 +25,68 @@ POSE_THRESHOLD = 0.3
 
 @dataclass
 class Clock:
-    """Seconds spent inside networks, and what the detector shall answer."""
+    """Seconds spent inside networks and inside OpenCV, and what the detector shall answer."""
 
     network_s: float = 0.0
+    network_cpu_s: float = 0.0
+    opencv_cpu_s: float = 0.0
     detections: np.ndarray | None = None
+
+    def reset(self) -> None:
+        """Begin a new call."""
+        self.network_s = self.network_cpu_s = self.opencv_cpu_s = 0.0
 
 
 CLOCK = Clock()
 
 
 class MeasuredSession(onnxruntime.InferenceSession):
-    """An ONNX Runtime session that keeps time; a detector's answer is replaced."""
+    """An ONNX Runtime session that keeps time; a detector's answer is replaced.
+
+    Its threads sleep while they wait: spinning ones would count as work around the network.
+    """
+
+    def __init__(self, path_or_bytes: Any, sess_options: Any = None, **others: Any) -> None:
+        settings = sess_options or onnxruntime.SessionOptions()
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        super().__init__(path_or_bytes, sess_options=settings, **others)
 
     def run(self, output_names: Any, input_feed: Any, run_options: Any = None) -> Any:
         """Run the network, then answer with the prepared detections if this is the detector."""
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         outputs = super().run(output_names, input_feed, run_options)
         if CLOCK.detections is not None and self.get_outputs()[0].name == "output":
             outputs = [CLOCK.detections.copy()]  # some decode in place
         CLOCK.network_s += time.perf_counter() - start
+        CLOCK.network_cpu_s += time.process_time() - cpu
         return outputs
+
+
+@contextlib.contextmanager
+def timed_opencv() -> Iterator[None]:
+    """Add the time inside cv2.resize and cv2.warpAffine to the clock.
+
+    Every program cuts and shrinks pictures with these two, so what they cost is a floor.
+    """
+    originals = {name: getattr(cv2, name) for name in ("resize", "warpAffine")}
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any, **named: Any) -> Any:
+            start = time.thread_time()
+            try:
+                return function(*values, **named)
+            finally:
+                CLOCK.opencv_cpu_s += time.thread_time() - start
+
+        return call
+
+    for name, function in originals.items():
+        setattr(cv2, name, timed(function))
+    try:
+        yield
+    finally:
+        for name, function in originals.items():
+            setattr(cv2, name, function)
 
 
 @contextlib.contextmanager

@@ -86,11 +86,15 @@ def decode(
         the original; equal maxima give the first.
     """
     best_x, best_y = simcc_x.argmax(axis=-1), simcc_y.argmax(axis=-1)
-    # Looked up, not searched a second time: the curves are most of what is read here.
-    peak_x = np.take_along_axis(simcc_x, best_x[..., None], axis=-1)[..., 0]
-    peak_y = np.take_along_axis(simcc_y, best_y[..., None], axis=-1)[..., 0]
-    scores = np.minimum(peak_x, peak_y).astype(np.float32)
-    keypoints = np.stack((best_x, best_y), axis=-1).astype(np.float32)
+    scores = np.minimum(_peaks(simcc_x, best_x), _peaks(simcc_y, best_y)).astype(np.float32)
+    keypoints = np.empty((*best_x.shape, 2), np.float32)
+    keypoints[..., 0], keypoints[..., 1] = best_x, best_y
     keypoints[scores <= 0] = -1
     keypoints /= np.float32(split)
     return keypoints, scores
+
+
+def _peaks(curves: Any, best: Any) -> npt.NDArray[Any]:
+    """Look the maxima up, instead of searching twice in most of what is read here."""
+    flat = curves.reshape(-1, curves.shape[-1])
+    return flat[np.arange(len(flat)), best.reshape(-1)].reshape(best.shape)

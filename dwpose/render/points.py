@@ -96,7 +96,7 @@ class Points:
             points = points * (canvas_wh / source_wh)
         # Both tests are false for NaN.
         near: Array = np.abs(points) < _FARTHEST
-        usable = near[..., 0] & near[..., 1] & (np.abs(self.scores) < np.inf)
+        usable: Array = near[..., 0] & near[..., 1] & (np.abs(self.scores) < np.inf)
         if not usable.all():
             points = np.where(usable[..., None], points, 0.0)
             self.scores[~usable] = 0
@@ -132,7 +132,7 @@ class Points:
         # points used to be marked by -1, not where a whole coordinate is 0 or less.
         fine = slice(OPENPOSE_FACE.start, OPENPOSE_RIGHT_HAND.stop)
         self.dots[:, fine] = reaches[:, fine] & self.usable[:, fine]
-        self.has_face = self.dots[:, OPENPOSE_FACE].any(axis=1)
+        self.has_face: Array = np.any(self.dots[:, OPENPOSE_FACE], axis=1)
         self.positive: Array = (self.whole[..., 0] > 0) & (self.whole[..., 1] > 0)
         self.dots[:, fine] &= self.positive[:, fine]
         if style.inside_only:
