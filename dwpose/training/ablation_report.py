@@ -122,18 +122,31 @@ def _draw_curves(results: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def _draw_gains(table: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Draw each variant's distance to the student alone, seed by seed; nothing without that."""
+    if "alone" not in table:
+        return
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 0.5 * len(table) + 1.6), layout="constrained")
+    figure = Figure(figsize=(9, 0.45 * len(table) + 1.4), layout="constrained")
     axis: Any = figure.subplots()
-    for place, (name, row) in enumerate(table.items()):
-        axis.barh(place, 100 * row["mean"], color=COLOURS[0], alpha=0.7)
-        axis.plot([100 * v for v in row["values"]], [place] * len(row["values"]), "k.", ms=5)
-        gain = f"  {100 * row['gain']:+.2f}" if "gain" in row and name != "alone" else ""
-        axis.text(100 * max(row["values"]), place, gain, va="center", fontsize=9)
-    axis.set_yticks(range(len(table)), list(table))
+    base = table["alone"]["values"]
+    others = {name: row for name, row in table.items() if name != "alone"}
+    for place, row in enumerate(others.values()):
+        apart = [100 * (v - b) for v, b in zip(row["values"], base, strict=True)]
+        axis.barh(place, 100 * row["gain"], color=COLOURS[place % len(COLOURS)], alpha=0.6)
+        axis.plot(apart, [place] * len(apart), "k.", ms=6)
+        edge = max([0.0, *apart])
+        axis.annotate(
+            f"{100 * row['gain']:+.2f}",
+            (edge, place),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axis.axvline(0, color="k", lw=1)
+    axis.set_yticks(range(len(others)), list(others))
     axis.invert_yaxis()
-    axis.margins(x=0.12)
-    axis.set(xlabel="whole-body AP on held-out crops (dots: seeds; numbers: against alone)")
+    axis.margins(x=0.15)
+    axis.set_title("Gain over the student alone, points of whole-body AP (dots: seeds)")
     axis.grid(alpha=0.3, axis="x")
     save_figure(figure, path)

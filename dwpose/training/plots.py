@@ -53,10 +53,10 @@ def save_curves(folder: Path) -> Path | None:
         for name, colour in zip(measured[0][1], COLOURS, strict=False):
             values = [numbers.get(name, math.nan) for _, numbers in measured]
             axes[1].plot(at_measured, values, colour, label=name, marker="o", ms=3)
-        axes[1].legend()
+        axes[1].legend(fontsize=7, ncols=2, loc="upper left", framealpha=0.6)
     else:
         axes[1].text(0.5, 0.5, "nothing was measured", ha="center", transform=axes[1].transAxes)
-    axes[1].set(title="Held-out pictures", xlabel="iteration", ylim=(0, 1))
+    axes[1].set(title="Held-out pictures", xlabel="iteration", ylim=(0, 1.25 if measured else 1))
     axes[2].plot(at, [line["rate"] for line in steps], COLOURS[0], marker=_mark(at))
     axes[2].set(title="Learning rate and speed", xlabel="iteration")
     axes[2].set_ylabel("learning rate", color=COLOURS[0])
