@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from ...io.images import load_image
 from . import coco_wholebody, ubody
 from .frames import find_videos
 from .labels import LabelledPeople
 from .own_folder import load_own_folder
+from .photos import read_photo
 
 COCO_PAGE: Final = "https://cocodataset.org/#download"
 WHOLEBODY_PAGE: Final = "https://github.com/jin-s13/COCO-WholeBody"
@@ -179,7 +179,7 @@ def find_damaged(files: Sequence[Path], count: int, seed: int = 0) -> dict[str, 
     damaged = {}
     for i in chosen:
         try:
-            load_image(files[i])
+            read_photo(files[i])
         except (OSError, ValueError) as error:
             damaged[str(files[i])] = str(error)
     return damaged

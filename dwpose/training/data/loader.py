@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ...io.images import load_image
 from ..batch import RawBatch
 from .augment import GENTLE, PLAIN, STRONG, Augmentation, vary
 from .labels import LabelledPeople
+from .photos import read_photo
 from .sampling import Draw, EpochSampler
 
 log = logging.getLogger("dwpose")
@@ -101,7 +101,7 @@ class CropDataset(Dataset[Sample]):
         people, row = self.place(index)
         path = people.file(row)
         try:
-            image = load_image(path)
+            image = read_photo(path)
         except (OSError, ValueError) as error:
             faults[str(path)] = str(error)
             return None
