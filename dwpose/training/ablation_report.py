@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..io.atomic import write_atomically
 from .plots import COLOURS, save_figure
+
+log = logging.getLogger("dwpose")
 
 METRIC = "ap"
 
@@ -40,17 +44,17 @@ def gains(results: Sequence[Mapping[str, Any]], metric: str = METRIC) -> dict[st
 
 
 def save_report(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write ``results.json`` (everything), ``report.md`` (a table) and two pictures.
+    """Write ``results.json`` (everything), ``report.md`` (a table) and, with matplotlib, pictures.
 
     Args:
         results: of repetitions of one comparison with other seeds (`ablation.Ablation.results`).
         folder: where they go.
-
-    Raises:
-        ImportError: matplotlib is not installed; the other files are there then.
     """
     write_atomically(folder / "results.json", json.dumps(list(results), indent=1).encode())
     write_atomically(folder / "report.md", _table(results).encode())
+    if importlib.util.find_spec("matplotlib") is None:
+        log.warning("no pictures: they need matplotlib (pip install dwpose-studio[train])")
+        return
     _draw_curves(results, folder / "curves.png")
     _draw_gains(gains(results), folder / "gains.png")
 

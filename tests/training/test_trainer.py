@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -218,3 +219,19 @@ def test_lines_of_the_log_after_the_checkpoint_are_dropped(tmp_path):
     with Journal(tmp_path, 2, 10, 4, bar=False) as journal:
         journal.write(3, {"loss": 30.0})
     assert [line["loss"] for line in read_log(tmp_path / "log.jsonl")] == [1.0, 2.0, 30.0]
+
+
+def test_tensorboard_is_written_or_asked_for(tmp_path):
+    pytest.importorskip("tensorboard")
+    with Journal(tmp_path, 0, 10, 4, tensorboard=True, bar=False) as journal:
+        journal.write(1, {"loss": 1.0, "measured": {"pck": 0.5}})
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    content = events.read_bytes()
+    assert b"loss" in content
+    assert b"measured/pck" in content
+
+
+def test_absent_tensorboard_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ValueError, match="pip install"):
+        Journal(tmp_path, 0, 10, 4, tensorboard=True, bar=False)
