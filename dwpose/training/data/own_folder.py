@@ -12,14 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ...io import openpose_json
 from ...io.frames import PICTURES
 from ...io.images import load_image
+from ...io.openpose_layout import EXTRA_KEY
+from ...io.openpose_read import from_pose_keypoint, parse_json
 from ...types import People
 from .coco_wholebody import read_json, read_people
 from .labels import LabelledPeople, PeopleBuilder
@@ -27,6 +28,8 @@ from .labels import LabelledPeople, PeopleBuilder
 # Room that is added around the labelled points, as a share of their extent, where no box is given:
 # points lie on the joints, and people go on beyond them.
 MARGIN: Final = 0.1
+# Ends of the names of `dwpose image`'s pictures.
+_DRAWN: Final = ("_pose", "_overlay")
 
 
 def load_own_folder(folder: str | os.PathLike[str], labels: str | None = None) -> LabelledPeople:
@@ -78,6 +81,9 @@ def _coco_file(root: Path) -> Path | None:
 def _read_beside(root: Path, name: str, source: str) -> LabelledPeople:
     builder = PeopleBuilder(name, source)
     photos = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
+    # What `dwpose image` drew beside the photos is none.
+    drawn = {photo.with_name(f"{photo.stem}{end}") for photo in photos for end in _DRAWN}
+    photos = [photo for photo in photos if photo.with_suffix("") not in drawn]
     for number, photo in enumerate(photos):
         beside = [photo.with_name(f"{photo.stem}_keypoints.json"), photo.with_suffix(".json")]
         path = next((file for file in beside if file.is_file()), None)
@@ -86,7 +92,8 @@ def _read_beside(root: Path, name: str, source: str) -> LabelledPeople:
             continue
         try:
             height, width = load_image(photo).shape[:2]
-            frames = openpose_json.load(path, canvas_hw=(height, width))
+            shown = _without_extra(parse_json(path.read_bytes()))
+            frames = from_pose_keypoint(shown, canvas_hw=(height, width))
         except (OSError, TypeError, ValueError):
             builder.drop("photo or keypoint file that cannot be read")
             continue
@@ -94,6 +101,13 @@ def _read_beside(root: Path, name: str, source: str) -> LabelledPeople:
         if frames:
             _add_people(builder, image, frames[0], (height, width))
     return builder.build()
+
+
+def _without_extra(document: Any) -> Any:
+    """Leave out our extra key: it keeps what was too unsure to be shown, which is no label."""
+    if isinstance(document, dict):
+        return {k: _without_extra(v) for k, v in document.items() if k != EXTRA_KEY}
+    return [_without_extra(item) for item in document] if isinstance(document, list) else document
 
 
 def _add_people(

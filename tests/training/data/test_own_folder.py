@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def test_openpose_files_beside_photos(tmp_path: Path):
     low = people.keypoints[0, :23].min(axis=0)
     assert (people.boxes[0, :2] < low).all()
     assert (people.boxes >= 0).all()
+
+
+def test_points_too_unsure_to_be_shown_are_no_labels(tmp_path: Path):
+    # Our own files keep them under an extra key.
+    sure = np.full((1, 133), 0.1, np.float32)
+    sure[:, :11] = 0.9
+    found = dataclasses.replace(body(1), scores=sure)
+    save_image(tmp_path / "a.png", picture(1))
+    save_image(tmp_path / "a_pose.png", picture(2))
+    save_image(tmp_path / "a_overlay.png", picture(3))
+    openpose_json.save(found, tmp_path / "a_keypoints.json")
+    people = load_own_folder(tmp_path)
+    assert people.visible[0].nonzero()[0].tolist() == list(range(11))
+    assert dict(people.dropped) == {}  # nor are drawn maps photos without labels
 
 
 def test_a_canvas_of_another_size_than_the_photo(tmp_path: Path):
