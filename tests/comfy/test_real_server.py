@@ -163,6 +163,33 @@ def test_a_workflow_runs_and_then_is_cached(server: Server):
     assert _cached(server.run(_workflow(server, style="xinsir"))) == {"1", "2"}
 
 
+def test_a_video_goes_through_as_a_stream(server: Server):
+    def given(kind: str, **inputs: Any) -> dict[str, Any]:
+        announced = server.get(f"/object_info/{kind}")[kind]["input"]["required"]
+        defaults = {k: spec[1]["default"] for k, spec in announced.items() if "default" in spec[1]}
+        return _node(kind, **{**defaults, **inputs})
+
+    prompt = {key: node for key, node in _workflow(server, 7).items() if key in "12"}
+    prompt |= {
+        "3": _node("CreateVideo", images=["1", 0], fps=10.0),
+        "4": given("DWPose_VideoToKeypoints", video=["3", 0], model=["2", 0]),
+        "5": given("DWPose_TrackAndSmooth", pose_keypoint=["4", 0], fps=["4", 2]),
+        "6": given("DWPose_DrawPoseVideo", pose_keypoint=["5", 0], video=["3", 0]),
+        "7": _node("SaveVideo", video=["6", 0], filename_prefix="v", format="auto", codec="auto"),
+        "8": _node("PreviewAny", source=["4", 1]),
+    }
+    entry = server.run(prompt)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    assert entry["outputs"]["8"]["text"] == ["7"]
+    [saved] = entry["outputs"]["7"]["images"]
+    av = pytest.importorskip("av")
+    with av.open(str(server.base / "output" / saved["filename"])) as film:
+        frames = list(film.decode(video=0))
+    assert [(frame.width, frame.height) for frame in frames] == [(96, 64)] * 7
+    assert [round(frame.time, 3) for frame in frames] == [i / 10 for i in range(7)]
+    assert _cached(server.run(prompt)) == set(prompt)
+
+
 def test_a_wrong_value_is_told_in_one_sentence(server: Server):
     entry = server.run(_workflow(server, order="backwards"))
     [message] = [m[1] for m in entry["status"]["messages"] if m[0] == "execution_error"]
