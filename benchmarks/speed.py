@@ -39,6 +39,8 @@ def main() -> int:
     parser.add_argument("--estimator", default="t-256x192", help="such as l-384x288")
     parser.add_argument("--detector", default="nano-640", help="such as l-640; rtmlib and "
                         "easy-dwpose take no other input than 640")  # fmt: skip
+    parser.add_argument("--sizes", nargs="+", choices=list(scene.SIZES_HW), metavar="SIZE",
+                        default=list(scene.SIZES_HW), help="must hold 1080p")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--memory", help=argparse.SUPPRESS)
@@ -53,7 +55,7 @@ def main() -> int:
             "about": facts(args),
             "import": measure_imports(args.rounds),
             "memory": measure_memories(Path(folder)),
-            **measure_calls(list(paths), args.rounds),
+            **measure_calls(list(paths), args.sizes, args.rounds),
         }
     report["about"]["load_average_end"] = load_average()
     report["targets"] = judge(report)
@@ -164,14 +166,15 @@ def peak_memory_mb() -> float:
     return round(peak / (1024**2 if sys.platform == "darwin" else 1024))
 
 
-def measure_calls(paths: list[Path], rounds: int) -> dict[str, Any]:
-    """Time networks, everything around them and drawing for all sizes and numbers of people."""
+def measure_calls(paths: list[Path], sizes: list[str], rounds: int) -> dict[str, Any]:
+    """Time networks, everything around them and drawing for these sizes and numbers of people."""
     from contenders import CLOCK, CONTENDERS, timed_opencv
 
     made = {name: kind(*paths) for name, kind in CONTENDERS.items()}
     poses: list[dict[str, Any]] = []
     draws: list[dict[str, Any]] = []
-    for size, image_hw in scene.SIZES_HW.items():
+    for size in sizes:
+        image_hw = scene.SIZES_HW[size]
         image = scene.picture(image_hw)
         for count in PEOPLE:
             boxes = scene.boxes_of(image_hw, count)
