@@ -1,6 +1,6 @@
-"""Serves web/ where ComfyUI cannot: under folder names with spaces, accents or dots.
+"""Serves scripts, help and examples where ComfyUI cannot: under names with spaces, accents, dots.
 
-ComfyUI serves a pack's web folder under the pack's folder name. With aiohttp 3.14 it answers 404
+ComfyUI serves a pack's files under the name of the pack's folder. With aiohttp 3.14 it answers 404
 where that name has to be quoted in an address, as in "DWPose (copy)" (tried; older may differ); and
 the page asks for help under the name up to its first dot. So that the folder may have any name,
 the same files are served by a route of our own for such names, and for no others.
@@ -12,6 +12,9 @@ import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+# Addresses, and the folders of this pack that they show. ComfyUI answers both under /api too.
+_SERVED = (("/extensions", "web"), ("/workflow_templates", "example_workflows"))
 
 
 def names_to_serve(folder: Path) -> list[str]:
@@ -30,17 +33,17 @@ def names_to_serve(folder: Path) -> list[str]:
     return odd
 
 
-def find_page(web: Path, path: str) -> Path | None:
-    """Return the file of an address's last part; None where there is none inside `web`."""
-    found = (web / path).resolve()
-    return found if found.is_relative_to(web.resolve()) and found.is_file() else None
+def find_page(root: Path, path: str) -> Path | None:
+    """Return the file of an address's last part; None where there is none inside `root`."""
+    found = (root / path).resolve()
+    return found if found.is_relative_to(root.resolve()) and found.is_file() else None
 
 
 def serve_pages(folder: Path) -> None:
-    """Add the route to ComfyUI's server, if this folder's name needs one and there is a server.
+    """Add routes to ComfyUI's server, if this folder's name needs them and there is a server.
 
     Args:
-        folder: the pack's; its web/ is served, to be read only.
+        folder: the pack's.
     """
     names = names_to_serve(folder)
     try:
@@ -57,9 +60,12 @@ def serve_pages(folder: Path) -> None:
     if "{" in pattern or "}" in pattern:  # a pattern of aiohttp's cannot hold them
         return
 
-    @routes.get(f"/extensions/{{pack:(?:{pattern})}}/{{path:.+}}")
-    async def send(request: Any) -> Any:
-        found = find_page(folder / "web", request.match_info["path"])
-        if found is None:
-            raise web.HTTPNotFound
-        return web.FileResponse(found)
+    for address, shown in _SERVED:
+
+        async def send(request: Any, root: Path = folder / shown) -> Any:
+            found = find_page(root, request.match_info["path"])
+            if found is None:
+                raise web.HTTPNotFound
+            return web.FileResponse(found)
+
+        routes.get(f"{address}/{{pack:(?:{pattern})}}/{{path:.+}}")(send)
