@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ...io.openpose_read import parse_json
 from ...skeleton import NUM_KEYPOINTS, PARTS
+from .index import read_indexed
 from .labels import LabelledPeople, PeopleBuilder
 
 # Where each part of the 133 points stands in an annotation.
@@ -58,7 +59,11 @@ def load_coco_wholebody(
     folder = Path(root)
     path = annotation_file(folder, split)
     images = image_folder(folder, split)
-    return read_people(read_json(path), f"coco {split}2017", SOURCE, lambda name: images / name)
+
+    def read() -> LabelledPeople:
+        return read_people(read_json(path), f"coco {split}2017", SOURCE, Path)
+
+    return read_indexed(path, split, None, read, lambda name: images / name)
 
 
 def read_json(path: Path) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from typing import Final, Literal
 import numpy as np
 
 from .coco_wholebody import read_json, read_people
+from .index import read_indexed
 from .labels import LabelledPeople
 
 # The 15 scenes, in the order of DWPose's configs.
@@ -109,15 +110,19 @@ def load_ubody(
 
     found = []
     for scene in scenes:
-        images = folder / "images" / scene
-        document = read_json(annotation_file(folder, scene))
+        path, images = annotation_file(folder, scene), folder / "images" / scene
+
+        def read(path: Path = path, scene: str = scene) -> LabelledPeople:
+            name = f"UBody {scene} {split}"
+            return read_people(read_json(path), name, f"UBody {scene}", Path, keep)
+
         found.append(
-            read_people(
-                document,
-                f"UBody {scene} {split}",
-                f"UBody {scene}",
+            read_indexed(
+                path,
+                split,
+                [every, sorted(test)],
+                read,
                 lambda name, images=images: frame_file(images, name),
-                keep,
             )
         )
     return found
