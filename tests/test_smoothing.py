@@ -62,14 +62,17 @@ def test_offline_takes_away_60_percent_of_the_jitter_and_error_too(seed):
         )
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_stream_steadies_without_adding_error(seed):
-    times = np.arange(120) / 30
-    truth, noisy, scores = clip(seed, times=times)
-    steady = points_of(stream(as_people(noisy, scores), times))
-    seen = scores >= 0.3
-    assert jitter(steady, truth) < 0.45 * jitter(noisy, truth)
-    assert error(steady, truth, seen) < error(noisy, truth, seen)
+@pytest.mark.parametrize("fps", [25, 30])
+def test_stream_takes_away_60_percent_of_the_jitter_and_adds_no_error(fps):
+    times = np.arange(120) / fps
+    shares = []
+    for seed in (1, 2, 3):
+        truth, noisy, scores = clip(seed, times=times)
+        steady = points_of(stream(as_people(noisy, scores), times))
+        seen = scores >= 0.3
+        shares.append(jitter(steady, truth) / jitter(noisy, truth))
+        assert error(steady, truth, seen) < 0.9 * error(noisy, truth, seen)
+    assert np.mean(shares) < 0.4
 
 
 def test_stream_of_someone_nearly_still_loses_60_percent_of_its_jitter():
@@ -78,18 +81,21 @@ def test_stream_of_someone_nearly_still_loses_60_percent_of_its_jitter():
     assert jitter(steady, truth) < 0.4 * jitter(noisy, truth)
 
 
-@pytest.mark.parametrize("way", ["offline", "stream"])
-def test_dance_is_not_smoothed_away(way):
-    truth, noisy, scores = clip(5, Act(speed=2.0, amount=1.2))
+# A dance at 25 frames a second is as much as a stream can follow: there its error equals the raw.
+@pytest.mark.parametrize(("way", "fps"), [("offline", 25), ("stream", 30)])
+def test_dance_is_not_smoothed_away(way, fps):
+    times = np.arange(120) / fps
+    truth, noisy, scores = clip(5, Act(speed=2.0, amount=1.2), times=times)
     people = as_people(noisy, scores)
     steady = points_of(
-        smooth_sequence(people, fps=FPS).people if way == "offline" else stream(people)
+        smooth_sequence(people, times).people if way == "offline" else stream(people, times)
     )
     wrists = [9, 10]
     span = np.ptp(truth[:, wrists], axis=0)
     assert (np.ptp(steady[:, wrists], axis=0) > 0.95 * span).all()
     seen = scores >= 0.3
-    assert error(steady, truth, seen) < 1.1 * error(noisy, truth, seen)
+    assert error(steady, truth, seen) <= error(noisy, truth, seen)
+    assert jitter(steady, truth) < 0.65 * jitter(noisy, truth)
 
 
 def test_clean_slow_movement_is_left_alone():
@@ -178,7 +184,7 @@ def test_a_person_missing_for_some_frames_is_filled_and_one_who_left_is_not():
 
 def test_nothing_is_smoothed_across_a_cut():
     _, noisy, scores = clip(2, faults=Faults(blinks=0.0, outliers=0.0))
-    noisy[60:] += (200, 0)
+    noisy[60:] += (20, 0)  # the next shot shows the person a little further to the right
     people = as_people(noisy, scores)
     apart = smooth_sequence(people, fps=FPS, cuts=[60]).people
     first = smooth_sequence(people[:60], fps=FPS).people
@@ -186,7 +192,7 @@ def test_nothing_is_smoothed_across_a_cut():
     np.testing.assert_array_equal(points_of(apart), points_of([*first, *second]))
     across = points_of(smooth_sequence(people, fps=FPS).people)
     # Not in vain: without the cut the two shots do reach into each other.
-    assert np.abs(across - points_of(apart))[58:62].max() > 2
+    assert np.abs(across - points_of(apart))[58:62].max() > 5
 
 
 def test_stream_begins_anew_at_a_cut():
