@@ -108,6 +108,33 @@ def yolov10(tmp_path):
     )
 
 
+@pytest.fixture
+def yolo_nas(tmp_path):
+    """As YOLO-NAS: RGB bytes in, flat rows [M, 7] of picture, box, score and class out."""
+    nodes, constants = brightest(0)
+    rows = np.array([[0, *CHAIR, 0.95, 56], [0, *PERSON, 0.9, 0], [0, *PERSON, 0.1, 0]])
+    only_score = np.eye(7, dtype=np.float32)[5:6]
+    constants |= {
+        "rows": rows.astype(np.float32),
+        "only_score": only_score / 255,
+        "others": 1 - only_score,
+    }
+    nodes = [
+        helper.make_node("Cast", ["bytes"], ["input"], to=TensorProto.FLOAT),
+        *nodes,
+        helper.make_node("Mul", ["only_score", "found"], ["by_red"]),
+        helper.make_node("Add", ["by_red", "others"], ["factors"]),
+        helper.make_node("Mul", ["rows", "factors"], ["graph2_flat_predictions"]),
+    ]
+    return save(
+        tmp_path / "yolo_nas.onnx",
+        nodes,
+        constants,
+        [("bytes", TensorProto.UINT8, [1, 3, 64, 64])],
+        [("graph2_flat_predictions", TensorProto.FLOAT, ["n", 7])],
+    )
+
+
 def peaks(height=16, width=12, xy=CELLS_XY):
     x, y = np.arange(width), np.arange(height)[:, None]
     return np.exp(-((x - xy[0]) ** 2 + (y - xy[1]) ** 2) / 8).astype(np.float32)
@@ -148,7 +175,7 @@ def picture():
     return image
 
 
-@pytest.mark.parametrize("detector", ["humanart", "yolov10"])
+@pytest.mark.parametrize("detector", ["humanart", "yolov10", "yolo_nas"])
 def test_a_foreign_detector_and_heatmaps_make_a_person(
     request, detector, vitpose, open_pipeline, picture
 ):
