@@ -249,6 +249,7 @@ class Ablation:
             "teacher_s": teacher,
             "students_s": students,
             "images_per_s": self.source.batch / total,
+            "rendered_per_s": self.source.batch / self.source.config.reuse / max(data, 1e-9),
             "memory_mib": peak_memory_mib(self.ranks.device),
         }
         self.results["timing"].append(line)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -71,10 +72,17 @@ def prepare(raw: RawBatch, device: torch.device | str) -> PoseBatch:
 
 def normalize_images(images: Tensor) -> Tensor:
     """Turn uint8 [N, H, W, 3] RGB into what `crop.normalize` makes of it, channels last."""
+    mean, scale = _mean_scale(images.device)
     # The permuted view of [N, H, W, 3] is channels last as it is: nothing is moved.
-    mean = torch.tensor(IMAGE_MEAN, device=images.device)
-    scale = 1 / torch.tensor(IMAGE_STD, device=images.device)
     return ((images.float() - mean) * scale).permute(0, 3, 1, 2)
+
+
+@cache
+def _mean_scale(device: torch.device) -> tuple[Tensor, Tensor]:
+    # Kept, because bringing numbers from Python to a GPU makes it wait.
+    # Whoever asks first may be measuring: such tensors could not be trained with afterwards.
+    with torch.inference_mode(False):
+        return torch.tensor(IMAGE_MEAN, device=device), 1 / torch.tensor(IMAGE_STD, device=device)
 
 
 def encode_labels(

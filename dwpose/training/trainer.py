@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import signal
 import statistics
 import threading
@@ -114,6 +115,7 @@ class Trainer:
         self._teacher = fingerprint(teacher) if isinstance(teacher, nn.Module) else None
         self.best: float | None = None
         self._stop = False
+        self._pending: tuple[RawBatch, _Arriving] | None = None
         if (folder / STATE).exists():
             self._resume()
 
@@ -153,6 +155,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the resumable state and the averaged network, in the first process."""
+        self._settle()
         if self.ranks.first:
             tensors, facts = self.learner.state()
             save_state(self.folder / STATE, tensors, {**self._facts(), "learner": facts})
@@ -168,25 +171,34 @@ class Trainer:
         Raises:
             FloatingPointError: a loss is not finite. The batch lies in the run's folder.
         """
-        batch = prepare(raw, self.ranks.device)
-        losses = self.learner.losses(batch, self.iteration // self.epoch_length)
-        if self.ranks.device.type == "cpu":
-            self._check(raw, losses)
-        norm = self.learner.descend(losses["loss"])
+        losses = self.learner.losses(
+            prepare(raw, self.ranks.device), self.iteration // self.epoch_length
+        )
         values = {name: value.detach() for name, value in losses.items()}
+        # On CUDA this looks at the step before, whose numbers are here by now: the GPU never waits.
+        self._settle()
+        self._pending = raw, _Arriving(values, self.iteration)
+        if self.ranks.device.type != "cuda":
+            self._settle()
+        norm = self.learner.descend(losses["loss"])
         return {**values, "gradient": norm}
 
-    def _check(self, raw: RawBatch, losses: Mapping[str, Tensor]) -> None:
-        numbers = {name: value.item() for name, value in losses.items()}
-        if torch.isfinite(torch.tensor(list(numbers.values()))).all():
+    def _settle(self) -> None:
+        """Stop if a loss was not finite."""
+        if self._pending is None:
+            return
+        raw, arriving = self._pending
+        self._pending = None
+        numbers = arriving.read()
+        if all(map(math.isfinite, numbers.values())):
             return
         rank = "" if self.ranks.world == 1 else f"{self.ranks.rank}-"
         path = self.folder / f"{rank}{BAD_BATCH}"
         tensors = {name: value for name, value in raw.items() if isinstance(value, Tensor)}
         texts = {name: str(value) for name, value in numbers.items()}
-        save_tensors(path, tensors, {"iteration": self.iteration, "losses": texts})
+        save_tensors(path, tensors, {"iteration": arriving.iteration, "losses": texts})
         raise FloatingPointError(
-            f"a loss is not finite at iteration {self.iteration} ({texts}); the batch is in "
+            f"a loss is not finite at iteration {arriving.iteration} ({texts}); the batch is in "
             f"{path}, the last checkpoint is untouched: lower the rate, or look at the batch"
         )
 
@@ -197,14 +209,13 @@ class Trainer:
             Whether the run came to its end.
 
         Raises:
-            FloatingPointError: see `step`. On a GPU it comes a step late, so that the GPU never
-                waits; the checkpoint on disk is of before.
+            FloatingPointError: see `step`. On CUDA it comes a step late; the checkpoint on disk is
+                of before.
         """
-        config, ranks = self.config, self.ranks
+        config = self.config
         self._stop = stopped = False
         started = saved = time.monotonic()
         watch, totals = Stopwatch(), dict[str, Tensor]()
-        pending: tuple[RawBatch, dict[str, Tensor]] | None = None
         with _Signals(self._ask_to_stop), self._journal() as journal:
             while not self.finished and not stopped:
                 epoch, start = divmod(self.iteration, self.epoch_length)
@@ -212,9 +223,6 @@ class Trainer:
                 for raw in self.source.batches(epoch, start):
                     watch.lap(waiting=True)
                     values = self.step(raw)
-                    if ranks.device.type != "cpu":
-                        self._settle(pending)
-                        pending = raw, values
                     for name, value in values.items():
                         totals[name] = totals[name] + value if name in totals else value
                     watch.lap()
@@ -228,11 +236,10 @@ class Trainer:
                     if stopped:
                         break
                     if now - saved > config.save_every:
-                        self._settle(pending)
                         self.save()
                         saved = time.monotonic()
                         watch.skip()
-                self._settle(pending)
+                self._settle()
                 done, rest = divmod(self.iteration, self.epoch_length)
                 if rest == 0 and (done % config.measure_every == 0 or self.finished):
                     self._measure(journal)
@@ -277,10 +284,6 @@ class Trainer:
         if self.finished:
             save_curves(self.folder)
 
-    def _settle(self, pending: tuple[RawBatch, dict[str, Tensor]] | None) -> None:
-        if pending is not None:
-            self._check(*pending)
-
     def _ask_to_stop(self) -> None:
         self._stop = True
 
@@ -312,6 +315,27 @@ class Trainer:
             self.best = value
             note = f"{self._note()}; best {self.config.best_by} {value:.4f}"
             save_network(self.folder / BEST, model, note=note)
+
+
+class _Arriving:
+    """Numbers on their way from the device, so that nobody waits for them."""
+
+    def __init__(self, values: Mapping[str, Tensor], iteration: int) -> None:
+        self.iteration = iteration
+        self._names = list(values)
+        numbers = torch.stack([value.float() for value in values.values()])
+        self._there = torch.cuda.Event() if numbers.is_cuda else None
+        # Only a copy into pinned memory leaves the GPU's queue going.
+        self._numbers = torch.empty(len(numbers), pin_memory=numbers.is_cuda)
+        self._numbers.copy_(numbers, non_blocking=True)
+        if self._there is not None:
+            self._there.record()
+
+    def read(self) -> dict[str, float]:
+        """Return the numbers by name, once they are here."""
+        if self._there is not None:
+            self._there.synchronize()
+        return dict(zip(self._names, self._numbers.tolist(), strict=True))
 
 
 class _Signals:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dwpose.cli import main
 from dwpose.training.recipe import change, load_recipe
+from dwpose.weights.load import load_model
 
 RECIPES = Path(__file__).resolve().parents[2] / "training" / "recipes"
 
@@ -40,3 +42,15 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path):
         load_recipe(tmp_path / "empty.py")
     with pytest.raises(FileNotFoundError, match="training/recipes"):
         load_recipe(tmp_path / "none.py")
+
+
+def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path):
+    pool = tmp_path / "pool"
+    settings = {"pool": pool, "held_out": pool, "iterations": 3, "batch": 4}
+    sets = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
+    folder = tmp_path / "run"
+    assert main(["train", str(RECIPES / "builtin_t.py"), "-o", str(folder), *sets]) == 0
+    made = load_model(folder / "builtin-t.safetensors")
+    # Rounded up to whole epochs of one iteration.
+    assert made.meta["note"].startswith("trained on 12 rendered crops; scores times")
+    assert made.input_size_hw == spot_pool.size_hw
