@@ -20,6 +20,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from dwpose.models.rtmpose import RTMPose
 from dwpose.training.data import (
     LabelledPeople,
@@ -82,6 +84,22 @@ class Settings:
     minutes: float | None = None
 
 
+class FineTuning(StageOne):
+    """The first stage, with itself of before as teacher and without features.
+
+    The student's batch norms keep the statistics that they came with. Those of a few photos are
+    other ones, and what the network knows of points that are not labelled would go with them.
+    """
+
+    def train(self, mode: bool = True) -> FineTuning:
+        """Switch all but the batch norms."""
+        super().train(mode)
+        for part in self.student.modules():
+            if isinstance(part, (nn.BatchNorm2d, nn.SyncBatchNorm)):
+                part.eval()
+        return self
+
+
 class HeldOut:
     """Measures on photos that are never learned from: AP as if each person were a picture, and PCK.
 
@@ -122,7 +140,7 @@ def run(settings: Settings, folder: Path) -> None:
             workers=settings.workers,
             gentle_from=gentle_epoch(settings.epochs),
         )
-        objective = StageOne(
+        objective = FineTuning(
             teacher, student, settings.epochs, alpha=0, logit_weight=settings.keep, decay=False
         )
         learner = LearnerConfig(settings.rate, settings.warm_up, precision=precision)
