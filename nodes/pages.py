@@ -9,6 +9,7 @@ the same files are served by a route of our own for such names, and for no other
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -46,11 +47,9 @@ def serve_pages(folder: Path) -> None:
         folder: the pack's.
     """
     names = names_to_serve(folder)
-    try:
-        from server import PromptServer  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return
-    routes = getattr(getattr(PromptServer, "instance", None), "routes", None)
+    # Looked up, not imported: where ComfyUI's server does not run, it must not be loaded for this.
+    server = getattr(sys.modules.get("server"), "PromptServer", None)
+    routes = getattr(getattr(server, "instance", None), "routes", None)
     if not names or routes is None:
         return
     from aiohttp import web  # pyright: ignore[reportMissingImports]
