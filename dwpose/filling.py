@@ -9,7 +9,8 @@ Shapes: K = 133 keypoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -17,12 +18,110 @@ import numpy.typing as npt
 
 from .people import pose_boxes
 from .skeleton import PARTS
+from .tracking import assign, likeness
 from .types import DEFAULT_THRESHOLD, Boxes, People
 
 Array: TypeAlias = npt.NDArray[Any]
 
 # Small parts may be off by this much more than everything on average.
 _PART_SLACK: Final = 2.0
+
+
+def complete(
+    before: Sequence[tuple[float, People]],
+    after: tuple[float, People],
+    times_s: Sequence[float],
+    tolerance: float,
+    estimate: Callable[[list[int]], list[People]],
+) -> tuple[list[People], int]:
+    """Return the people at times between two key frames, as few of them estimated as possible.
+
+    What cannot be filled is halved: the frame in the middle is estimated and is a key frame to
+    both halves.
+
+    Args:
+        before: see `fill_between`; at least one.
+        after: the key frame behind.
+        times_s: when, in order.
+        tolerance: see `fill_between`.
+        estimate: gives the poses of frames by their places in `times_s`, with ids.
+
+    Returns:
+        one `People` for each time, and how many were filled.
+    """
+    numbers = list(range(len(times_s)))
+
+    def part(keys: list[tuple[float, People]], own: list[int], end: tuple[float, People]) -> int:
+        if not own:
+            return 0
+        filled = fill_between(keys, end, [times_s[i] for i in own], tolerance)
+        if filled is not None:
+            found.update(zip(own, filled, strict=True))
+            return len(own)
+        half = len(own) // 2
+        (people,) = estimate([own[half]])
+        found[own[half]] = people
+        middle = (times_s[own[half]], people)
+        first = part(keys, own[:half], middle)
+        return first + part([*keys, middle], own[half + 1 :], end)
+
+    found: dict[int, People] = {}
+    count = part(list(before), numbers, after)
+    return [found[i] for i in numbers], count
+
+
+def expect_between(
+    before: tuple[float, People], after: tuple[float, People], time_s: float
+) -> People:
+    """Return everybody of two key frames where they ought to be at a time between, with ids.
+
+    Whoever is in one of them alone is expected where they are in it.
+    """
+    (start, first), (end, second) = before, after
+    share = np.float32((time_s - start) / max(end - start, 1e-9))
+    names = [[] if p.track_ids is None else p.track_ids.tolist() for p in (first, second)]
+    ids = list(dict.fromkeys(names[0] + names[1]))
+    if not ids:
+        return replace(People.empty(second.image_hw), track_ids=np.zeros(0, np.int64))
+    rows = []
+    for number in ids:
+        ends = [
+            p[[own.index(number)]]
+            for p, own in zip((first, second), names, strict=True)
+            if number in own
+        ]
+        a, b = ends[0], ends[-1]
+
+        def mix(low: Array, high: Array) -> Array:
+            return (1 - share) * low + share * high
+
+        rows.append(
+            (
+                mix(a.keypoints, b.keypoints),
+                np.minimum(a.scores, b.scores),
+                mix(a.boxes.xyxy, b.boxes.xyxy),
+                mix(a.boxes.scores, b.boxes.scores),
+            )
+        )
+    points, scores, boxes, box_scores = (np.concatenate(part) for part in zip(*rows, strict=True))
+    return People(points, scores, Boxes(boxes, box_scores), second.image_hw, np.array(ids))
+
+
+def recognise(expected: People, found: People, least: float, threshold: float) -> People:
+    """Give poses the ids of those whom they are most like; who is like nobody is left out.
+
+    Args:
+        expected: from `expect_between`.
+        found: estimated poses, each somebody else.
+        least: least likeness, 0..1; see `tracking.likeness`.
+        threshold: least raw score of a visible point.
+    """
+    if not (len(expected) and len(found)) or expected.track_ids is None:
+        return replace(found[[]], track_ids=np.zeros(0, np.int64))
+    likely = likeness(expected, found, threshold)
+    pairs = [(row, column) for row, column in assign(likely) if likely[row, column] >= least]
+    rows, columns = [row for row, _ in pairs], [column for _, column in pairs]
+    return replace(found[columns], track_ids=expected.track_ids[rows])
 
 
 def fill_between(

@@ -3,9 +3,10 @@
 The rules, in their order, all numbers in `FollowOptions`:
 
 1. A cut (`watching`) ends all tracks; the new scene starts with the detector.
-2. Of `stride` frames one is a key frame, whose poses are estimated. The others are filled in
-   between two key frames where everybody moves evenly, else they are estimated too (`filling`).
-   A stride of 1 estimates each frame, and nothing waits for a later one.
+2. Of `stride` frames one is a key frame, whose poses are estimated; of `stride_near` where people
+   touch, who may hide each other. The others are filled in where everybody moves evenly; else the
+   middle one is estimated too, and each half is filled or halved again (`filling.complete`). A
+   stride of 1 estimates each frame, and nothing waits for a later one.
 3. On a key frame each known person's box is that of their last pose, moved on by their velocity,
    with the margins that the detector's box last had around the visible points.
 4. The detector runs too where nobody was looked for yet, every `detect_every` frames, when
@@ -16,20 +17,19 @@ The rules, in their order, all numbers in `FollowOptions`:
 5. Poses that say the same are one person (OKS above `nms_threshold`): a box may have slipped to
    somebody in front. Poses with too few confident points are nobody.
 6. `tracking` gives ids.
-
-Shapes: P people of a frame, N tracks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from .filling import fill_between
+from .filling import complete, expect_between, recognise
 from .geometry import iou_matrix, oks_nms
 from .io.frames import Frame
 from .people import pose_boxes
@@ -53,7 +53,7 @@ class FollowOptions:
     """How people are followed; the module's head says what the numbers do.
 
     Attributes:
-        stride: a key frame every so many frames.
+        stride, stride_near: a key frame every so many frames; what comes out is as many late.
         detect_every: most frames between two runs of the detector.
         detect_pause: least frames between runs that something gave rise to.
         confidence_drop: 0..1.
@@ -64,9 +64,8 @@ class FollowOptions:
         max_margin: the most that is learned from a detector's box.
         nms_threshold: OKS, 0..1.
         lost_s: seconds that somebody lost is looked for in each key frame.
-        fill_tolerance: how far somebody's path may bend between two key frames, see
-            `filling.fill_between`. With it filled points were as near to the truth as estimated
-            ones on made-up clips; twice as much was worse where limbs turn.
+        fill_tolerance: how far a path may bend between key frames, see `filling.fill_between`.
+            With it filled points were as near to the truth as estimated ones on made-up clips.
         watch: when pictures have changed.
         track: who is who.
 
@@ -74,7 +73,8 @@ class FollowOptions:
         ValueError: a number is out of its range.
     """
 
-    stride: int = 2
+    stride: int = 4
+    stride_near: int = 2
     detect_every: int = 60
     detect_pause: int = 3
     confidence_drop: float = 0.6
@@ -90,7 +90,14 @@ class FollowOptions:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("stride", "detect_every", "detect_pause", "min_body_points", "min_points"):
+        for name in (
+            "stride",
+            "stride_near",
+            "detect_every",
+            "detect_pause",
+            "min_body_points",
+            "min_points",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("confidence_drop", "nms_threshold"):
@@ -187,11 +194,17 @@ class Follower:
                 waiting = []
                 self._start_scene()
             waiting.append(frame)
-            if len(waiting) < self.options.stride and self._keys:
+            if self._keys and len(waiting) < self._stride():
                 continue
             yield from self._finish(waiting[:-1], waiting[-1])
             waiting = []
         yield from self._finish(waiting, None)
+
+    def _stride(self) -> int:
+        """Frames to the next key frame."""
+        boxes = self._keys[-1][1].boxes.xyxy
+        near = np.triu(iou_matrix(boxes, boxes), 1).any()
+        return min(self.options.stride_near, self.options.stride) if near else self.options.stride
 
     def _start_scene(self) -> None:
         self.counts.cuts += 1
@@ -210,12 +223,14 @@ class Follower:
         before = self._keys[-1] if self._keys else None
         people = self._look(key)
         if between and before is not None:
-            times = [frame.time_s for frame in between]
-            filled = fill_between(
-                self._keys[:-1], (key.time_s, people), times, self.options.fill_tolerance
+            found, filled = complete(
+                self._keys[:-1],
+                (key.time_s, people),
+                [frame.time_s for frame in between],
+                self.options.fill_tolerance,
+                partial(self._estimate_between, between, before, (key.time_s, people)),
             )
-            self.counts.filled += len(between) if filled is not None else 0
-            found = filled or self._estimate_between(between, before, (key.time_s, people))
+            self.counts.filled += filled
             for frame, own in zip(between, found, strict=True):
                 yield self._counted(frame, own)
         self.settled = key.index
@@ -234,11 +249,8 @@ class Follower:
         """
         options, watch = self.options, self._watch
         looked_for = self._looked_for(frame)
-        boxes = (
-            Boxes(np.stack([self._box(t, frame.time_s) for t in looked_for]))
-            if (looked_for)
-            else Boxes.empty()
-        )
+        predicted = [self._box(track, frame.time_s) for track in looked_for]
+        boxes = Boxes(np.array(predicted).reshape(-1, 4))
         since = frame.index - (-(10**9) if self._last_detection is None else self._last_detection)
         moved = watched and watch.moves_outside(boxes.xyxy)
         entry = moved and since >= self._entry_pause
@@ -253,8 +265,8 @@ class Follower:
         both = _joined(found, boxes)
         people = self._credible(self._poses(frame, both))
         if entry:
-            news = len(people) > len(looked_for)
             longer = min(2 * self._entry_pause, options.detect_every)
+            news = len(people) > len(looked_for)
             self._entry_pause = options.detect_pause if news else longer
         people = self._take(frame, people)
         self._learn_margins(people, found)
@@ -269,26 +281,23 @@ class Follower:
         return any(
             not self._seen_last(track)
             and frame.time_s - track.time_s <= self.options.track.keep_s
-            and self._is_inside(track, frame)
+            and track.is_inside(frame.image.shape[:2], frame.time_s)
             for track in self._tracker.tracks
         )
 
-    def _is_inside(self, track: Track, frame: Frame) -> bool:
-        height, width = frame.image.shape[:2]
-        left, top, right, bottom = track.box_at(frame.time_s)
-        return bool(right > 0 and bottom > 0 and left < width and top < height)
-
     def _looked_for(self, frame: Frame) -> list[Track]:
         """Tracks that are worth a look at their predicted box."""
-        chosen = []
-        for track in self._tracker.tracks:
+        return [
+            track
+            for track in self._tracker.tracks
+            if track.is_inside(frame.image.shape[:2], frame.time_s)
             # Whoever was seen in the last key frame, however long ago that is.
-            latest = not self._keys or self._seen_last(track)
-            if self._is_inside(track, frame) and (
-                latest or frame.time_s - track.time_s <= self.options.lost_s
-            ):
-                chosen.append(track)
-        return chosen
+            and (
+                not self._keys
+                or self._seen_last(track)
+                or frame.time_s - track.time_s <= self.options.lost_s
+            )
+        ]
 
     def _box(self, track: Track, time_s: float) -> Array:
         box = track.box_at(time_s)
@@ -364,36 +373,28 @@ class Follower:
             self._known[number].margins = np.clip(margins, 0, self.options.max_margin)
 
     def _estimate_between(
-        self, frames: list[Frame], before: tuple[float, People], after: tuple[float, People]
+        self,
+        between: list[Frame],
+        before: tuple[float, People],
+        after: tuple[float, People],
+        chosen: list[int],
     ) -> list[People]:
-        """Estimate frames between two finished ones, boxes and ids by interpolation."""
-        ids, low, high = [], [], []
-        (start, first), (end, second) = before, after
-        names = [[] if p.track_ids is None else p.track_ids.tolist() for p in (first, second)]
-        for number in dict.fromkeys(names[0] + names[1]):
-            ends = [
-                p.boxes.xyxy[own.index(number)] if number in own else None
-                for p, own in zip((first, second), names, strict=True)
-            ]
-            ids.append(number)
-            low.append(ends[0] if ends[0] is not None else ends[1])
-            high.append(ends[1] if ends[1] is not None else ends[0])
-        if not ids:
-            return [first] * len(frames)
-        boxes = []
-        for frame in frames:
-            share = (frame.time_s - start) / max(end - start, 1e-9)
-            between = (1 - share) * np.stack(low) + share * np.stack(high)
-            boxes.append(Boxes(between.astype(np.float32)))
-        found = self.estimate([frame.image for frame in frames], boxes)
-        self.counts.crops += len(ids) * len(frames)
-        return [self._credible(replace(people, track_ids=np.array(ids))) for people in found]
+        """Estimate some frames between two finished ones, boxes and ids by interpolation."""
+        frames = [between[i] for i in chosen]
+        expected = [expect_between(before, after, frame.time_s) for frame in frames]
+        if not len(expected[0]):
+            return expected
+        found = self.estimate([frame.image for frame in frames], [p.boxes for p in expected])
+        self.counts.crops += sum(len(p) for p in expected)
+        track = self.options.track
+        return [
+            recognise(own, self._credible(people), track.min_similarity, track.threshold)
+            for own, people in zip(expected, found, strict=True)
+        ]
 
 
 def _joined(found: Boxes, predicted: Boxes) -> Boxes:
     """All boxes that were found, and those predicted that none of them is."""
-    if not len(predicted) or not len(found):
-        return found if len(found) else predicted
-    own = iou_matrix(predicted.xyxy, found.xyxy).max(axis=1) < _SAME_BOX
+    own = iou_matrix(predicted.xyxy, found.xyxy).max(axis=1, initial=0) < _SAME_BOX
     xyxy = np.concatenate((found.xyxy, predicted.xyxy[own]))
     return Boxes(xyxy, np.concatenate((found.scores, predicted.scores[own])))

@@ -79,7 +79,7 @@ def stream(
         fps: frames a second where the source does not know; 25 when None.
         start: pass over so many frames.
         options: how people are followed. A webcam's default is a stride of 1, so that nothing
-            waits for the next frame; for all else it is 2.
+            waits for the next frame; for all else it is 4.
         second_look: look again at small hands and faces; None does not.
         sanity: which impossible things are mended; None mends nothing.
         smoothing: how strongly poses are steadied; None leaves them as the network saw them.

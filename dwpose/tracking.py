@@ -47,7 +47,7 @@ class TrackOptions:
     """How people are recognised from frame to frame.
 
     Attributes:
-        min_similarity: least likeness (0..1) to the predicted pose, see `_likeness`, to be the same
+        min_similarity: least likeness (0..1) to the predicted pose, see `likeness`, to be the same
             person.
         keep_s: seconds that somebody unseen is waited for where they would have moved to.
         reentry_s: seconds that somebody who is gone for longer is known by their clothes; 0
@@ -106,6 +106,11 @@ class Track:
     def box_at(self, time_s: float) -> Array:
         """Return float64 [4], the box moved on to another time."""
         return self.box + np.tile(self.moved_by(time_s), 2)
+
+    def is_inside(self, image_hw: tuple[int, ...], time_s: float) -> bool:
+        """Tell whether some of the box is in the picture at another time."""
+        left, top, right, bottom = self.box_at(time_s)
+        return bool(right > 0 and bottom > 0 and left < image_hw[1] and top < image_hw[0])
 
     def person_at(self, time_s: float) -> People:
         """Return the person moved on to another time with their box."""
@@ -222,7 +227,7 @@ class Tracker:
         # Where they were counts as well as where they should be: people stop.
         guesses = [_together([t.person_at(time_s) for t in self.tracks])]
         guesses += [_together([t.person for t in self.tracks])]
-        near = np.maximum(*(_likeness(g, people, options.threshold) for g in guesses))
+        near = np.maximum(*(likeness(g, people, options.threshold) for g in guesses))
         gap = np.array([time_s - t.time_s for t in self.tracks])[:, None]
         near = np.where((near >= options.min_similarity) & (gap <= options.keep_s), near, 0)
         alike = np.array([[_intersection(t.looks, own) for own in looks] for t in self.tracks])
@@ -237,7 +242,7 @@ class Tracker:
         return np.where(again, 0.1 * alike, likely)
 
 
-def _likeness(guess: People, people: People, threshold: float) -> Array:
+def likeness(guess: People, people: People, threshold: float) -> Array:
     """Return float64 [N, P], the mean of `people.similarity` and a sharper likeness of limbs.
 
     The first finds people after a jump; the second tells apart those who stand in one place.

@@ -79,7 +79,7 @@ def add_parser(subparsers: Any) -> None:
 
     group = parser.add_argument_group("following people")
     add = group.add_argument
-    add("--stride", type=parse_count, metavar="N", help="estimate every Nth frame at least (2)")
+    add("--stride", type=parse_count, metavar="N", help="estimate every Nth frame at least (4)")
     add(
         "--detect-every",
         type=parse_count,
