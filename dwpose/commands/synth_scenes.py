@@ -94,8 +94,8 @@ def _scenes(args: argparse.Namespace) -> None:
     batch = composer.batch(args.count, args.side, np.random.default_rng(args.seed))
     tiles = []
     for image, boxes, count in zip(batch.images, batch.boxes, batch.count, strict=True):
-        tile = np.ascontiguousarray(image[::-1].transpose(1, 2, 0).astype(np.uint8))
-        for left, top, right, bottom in boxes[:count].astype(int).tolist():
+        tile = np.ascontiguousarray(image.numpy()[::-1].transpose(1, 2, 0))
+        for left, top, right, bottom in boxes[:count].int().tolist():
             cv2.rectangle(tile, (left, top), (right - 1, bottom - 1), (0, 255, 0), 1)
         tiles.append(tile)
     write_sheet(args.output, tiles, args.columns)

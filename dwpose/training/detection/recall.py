@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from ...detector import SCORE_THRESHOLD, PersonDetector, read_outputs
 from ...geometry import iou_matrix
@@ -122,12 +123,12 @@ def _average_precision(score: Array, hit: Array, people: int) -> float:
 
 
 def score_scenes(
-    answer: Callable[[Array], Array], scenes: Composer, side: int, count: int, seed: int = 77
+    answer: Callable[[Tensor], Array], scenes: Composer, side: int, count: int, seed: int = 77
 ) -> DetectorScores:
     """Score a network on composed scenes.
 
     Args:
-        answer: float32 [N, 3, S, S] BGR 0..255 to raw rows [N, A, 6].
+        answer: uint8 [N, 3, S, S] BGR to raw rows [N, A, 6].
         scenes: where scenes come from.
         side: of the input.
         count: scenes.
@@ -141,7 +142,7 @@ def score_scenes(
         for xyxy, scores in read_outputs((rows,), [1.0] * len(rows), (side, side), 0.01):
             found.append(Boxes(xyxy, scores))
         for image, boxes, number in zip(batch.images, batch.boxes, batch.count, strict=True):
-            truths.append(_large(boxes[:number], image.shape[1]))
+            truths.append(_large(boxes[:number].numpy(), image.shape[1]))
     return detector_scores(found, truths)
 
 

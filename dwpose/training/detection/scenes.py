@@ -12,6 +12,8 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from ...detector import FILL
 from ...io.images import load_image
@@ -60,14 +62,15 @@ class SceneBatch:
     """Pictures as a YOLOX takes them, and who is in them.
 
     Attributes:
-        images: float32 [N, 3, S, S], BGR, 0..255, letterboxed into the top left corner.
+        images: uint8 [N, 3, S, S], BGR, letterboxed into the top left corner; tensors, because
+            loader processes hand those over without a copy.
         boxes: float32 [N, G, 4] xyxy px of what is seen of everybody, padded with zeros.
         count: int64 [N], people of each picture.
     """
 
-    images: npt.NDArray[np.float32]
-    boxes: npt.NDArray[np.float32]
-    count: npt.NDArray[np.int64]
+    images: Tensor
+    boxes: Tensor
+    count: Tensor
 
 
 class Composer:
@@ -91,7 +94,7 @@ class Composer:
 
     def batch(self, size: int, side: int, rng: np.random.Generator) -> SceneBatch:
         """Make `size` scenes, each letterboxed into a square of `side` px."""
-        images = np.full((size, 3, side, side), FILL, np.float32)
+        images = np.full((size, 3, side, side), FILL, np.uint8)
         found = []
         for i in range(size):
             image, boxes = self.scene(side, rng)
@@ -102,7 +105,7 @@ class Composer:
         padded = np.zeros((size, max(int(count.max()), 1), 4), np.float32)
         for row, boxes in zip(padded, found, strict=True):
             row[: len(boxes)] = boxes
-        return SceneBatch(images, padded, count)
+        return SceneBatch(*(torch.from_numpy(array) for array in (images, padded, count)))
 
     def scene(
         self, side: int, rng: np.random.Generator

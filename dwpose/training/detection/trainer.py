@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -138,6 +139,7 @@ class DetectorTrainer:
         groups = parameter_groups(self.model, config.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=config.rate)
         self.iteration = 0
+        self._known_cells: dict[tuple[int, int], Cells] = {}
         if self._state_path.exists():
             self._resume(*load_state(self._state_path))
 
@@ -198,16 +200,16 @@ class DetectorTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        images = self._tensor(batch.images).to(memory_format=torch.channels_last)
+        images = self._images(batch.images)
         size_hw = (images.shape[2], images.shape[3])
         with torch.autocast(self.device.type, torch.bfloat16, config.precision == "bf16"):
             rows = self.model.head(self.model.backbone(images), logits=True)
         losses, matched = detection_losses(
             rows.float(),
-            self._tensor(batch.boxes),
-            self._tensor(batch.count),
+            batch.boxes.to(self.device, non_blocking=True),
+            batch.count.to(self.device, non_blocking=True),
             size_hw,
-            Cells.of(size_hw, self.device),
+            self._cells(size_hw),
         )
         late = self.iteration >= config.l1_from * config.iterations
         loss = losses["box"] + losses["objectness"] + losses["class"]
@@ -226,8 +228,14 @@ class DetectorTrainer:
         matches = matched / max(int(batch.count.sum()), 1)
         return {**parts, "cells": matches, "gradient": float(norm), "rate": rate}
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
+    def _images(self, images: Tensor) -> Tensor:
+        moved = images.to(self.device, non_blocking=True)
+        return moved.float().to(memory_format=torch.channels_last)
+
+    def _cells(self, size_hw: tuple[int, int]) -> Cells:
+        if size_hw not in self._known_cells:
+            self._known_cells[size_hw] = Cells.of(size_hw, self.device)
+        return self._known_cells[size_hw]
 
     def run(
         self,
@@ -275,15 +283,29 @@ class DetectorTrainer:
     def _batches(self, scenes: Composer) -> Iterator[SceneBatch]:
         steps = _Steps(scenes, self.config, self.iteration)
         workers = self.config.workers
-        return iter(DataLoader(steps, batch_size=None, num_workers=workers))
+        loader = DataLoader(
+            steps,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+        )
+        if workers == 0:
+            return iter(loader)
+        # OpenCV's threads do not survive the fork and its first call would wait for them forever;
+        # without threads there is nothing to wait for.
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(0)
+        try:
+            return iter(loader)  # starts the processes
+        finally:
+            cv2.setNumThreads(threads)
 
     def measure(self, scenes: Composer, count: int = 96) -> DetectorScores:
         """Recall and precision of the averaged weights on scenes that are always the same."""
         network = self.network.eval()
 
         @torch.inference_mode()
-        def answer(images: np.ndarray) -> np.ndarray:
-            given = self._tensor(images).to(memory_format=torch.channels_last)
-            return network(given).float().cpu().numpy()
+        def answer(images: Tensor) -> np.ndarray:
+            return network(self._images(images)).float().cpu().numpy()
 
         return score_scenes(answer, scenes, self.config.side, count)

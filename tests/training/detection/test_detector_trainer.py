@@ -46,10 +46,10 @@ def weights(trainer: DetectorTrainer) -> list[torch.Tensor]:
 def test_it_learns_two_pictures_by_heart(tmp_path: Path):
     config = replace(TINY, iterations=40, rate=2e-3, average=0.2, average_from=1, clip=10.0)
     trainer = DetectorTrainer(config, tmp_path)
-    images = np.full((2, 3, 64, 64), 30, np.float32)
+    images = torch.full((2, 3, 64, 64), 30, dtype=torch.uint8)
     images[0, :, 8:56, 16:40] = 220
-    boxes = np.array([[[16, 8, 40, 56]], [[0, 0, 0, 0]]], np.float32)
-    batch = SceneBatch(images, boxes, np.array([1, 0]))
+    boxes = torch.tensor([[[16.0, 8, 40, 56]], [[0, 0, 0, 0]]])
+    batch = SceneBatch(images, boxes, torch.tensor([1, 0]))
     losses = [trainer.step(batch) for _ in range(40)]
     total = [line["box"] + line["objectness"] + line["class"] for line in losses]
     assert np.mean(total[-5:]) < 0.5 * np.mean(total[:5])
@@ -85,10 +85,12 @@ def test_another_run_is_not_continued(tmp_path: Path, scenes: Composer):
 
 def test_a_bad_loss_leaves_the_weights(tmp_path: Path, scenes: Composer):
     trainer = DetectorTrainer(TINY, tmp_path)
+    with torch.no_grad():
+        trainer.model.get_parameter("head.obj_preds.0.bias").fill_(torch.inf)
     before = [w.clone() for w in trainer.model.parameters()]
     batch = scenes.batch(2, 64, np.random.default_rng(0))
     with pytest.raises(FloatingPointError, match="iteration 0"):
-        trainer.step(replace(batch, images=batch.images * np.nan))
+        trainer.step(batch)
     for one, other in zip(before, trainer.model.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -113,6 +115,14 @@ def test_the_file_loads_and_is_measured(tmp_path: Path, capsys: pytest.CaptureFi
     assert "1 people in 1 pictures" in capsys.readouterr().out
     assert json.loads(report.read_text())["sets"]["labels.json"]["people"] == 1
     assert main([*call, "--detector", "nothing-like-it"]) == 2
+
+
+def test_other_processes_make_the_same_scenes(tmp_path: Path, scenes: Composer):
+    here = DetectorTrainer(TINY, tmp_path / "here")
+    there = DetectorTrainer(replace(TINY, workers=1), tmp_path / "there")
+    for one, other in zip(here._batches(scenes), there._batches(scenes), strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.boxes, other.boxes)
 
 
 def test_recipe(tmp_path: Path, folder: Path):
