@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -188,6 +189,7 @@ class CropLoader:
             RuntimeError: picture after picture could not be read.
         """
         self._sampler.set_epoch(epoch, start)
+        before = self.skipped
         # One pass at a time: the workers stay from epoch to epoch.
         for batch in self._loader:
             for path, reason in batch.pop("faults").items():
@@ -195,6 +197,8 @@ class CropLoader:
                     log.warning("skipped %s: %s", path, reason)
                 self.faults[path] = reason
             yield batch
+        if self.skipped > before:
+            log.warning("%d pictures skipped so far, of %d people", self.skipped, self.people)
 
     def describe(self, index: int) -> str:
         """Say who a sample's `id` is: set, annotation and picture."""
@@ -233,7 +237,7 @@ def build_loader(
         seed: of order and variation.
         rank: which process this is.
         world: how many processes there are.
-        workers: processes that make crops; 0 makes them in this one.
+        workers: processes that make crops, at most one for each CPU core; 0 makes them in this one.
         gentle_from: epoch from which the gentle pipeline is used (see `gentle_epoch`); None for
             never.
         iterations: batches an epoch; None for one pass over everybody.
@@ -246,6 +250,7 @@ def build_loader(
     """
     dataset = CropDataset(datasets, size_hw, seed, strong, gentle)
     sampler = EpochSampler(len(dataset), batch, seed, rank, world, iterations, gentle_from)
+    workers = min(workers, os.cpu_count() or 1)
     return CropLoader(dataset, sampler, workers, torch.cuda.is_available(), prefetch)
 
 

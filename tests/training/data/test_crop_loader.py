@@ -140,7 +140,8 @@ def test_bad_pictures_are_reported_skipped_and_counted(make_coco, caplog):
                     assert not set(batch["id"].tolist()) & {0, 1, 2}
         assert spoiled.skipped == 3
         assert set(spoiled.faults) == {str(path) for path in pictures[:3]}
-        assert caplog.text.count("skipped") == 3  # once each, not once an epoch
+        assert caplog.text.count("skipped /") == 3  # once each, not once an epoch
+        assert caplog.text.count("3 pictures skipped so far, of 6 people") == 1
     assert equal(loader(root).batches(0), loader(root, workers=2).batches(0))
 
 
