@@ -69,8 +69,8 @@ class Data:
 def networks(teacher: str, student: str, size_hw: tuple[int, int]) -> StageOne:
     """A distiller of random networks; speed does not depend on what they know."""
     torch.manual_seed(0)
-    pair = (RTMPose(rtmpose_config(size, size_hw)) for size in (teacher, student))
-    return StageOne(*pair, 270)
+    teaching = RTMPose(rtmpose_config(teacher, size_hw))
+    return StageOne(teaching, RTMPose(rtmpose_config(student, size_hw)), 270)
 
 
 def naive_step(distiller: StageOne, data: Data, device: torch.device, half: bool) -> Step:

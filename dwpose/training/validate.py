@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,13 +193,17 @@ class CocoMeasure:
         self._device = str(device)
 
     def __call__(self, model: RTMPose) -> dict[str, float]:
-        """Measure a network: AP of the whole ("ap") and of each part, and means of the whole."""
+        """Measure a network: "ap", "pck" and "oks" of the whole, and likewise of each part."""
         size_hw = model.config.input_size_hw
         pose = DWPose(Estimator(TorchSession(model, size_hw, self._device)))
         found = estimate(pose, self.dataset, self.images, self.boxes, self.flip_test)
         predictions = Predictions.from_people(found.people, size_hw)
         precision = evaluate_coco(readable(self.dataset, found), predictions)
-        points = measure_points(list(pairs(self.dataset, found)))["whole"]
-        parts = {f"ap_{part}": numbers.ap for part, numbers in precision.items() if part != "whole"}
-        numbers = {"ap": precision["whole"].ap, **parts, "pck": points.pck, "oks": points.oks}
-        return {name: round(value, 4) for name, value in numbers.items()}
+        points = measure_points(list(pairs(self.dataset, found)))
+        numbers = {"ap": precision["whole"].ap}
+        numbers |= {f"ap_{part}": precision[part].ap for part in PARTS}
+        numbers |= {"pck": points["whole"].pck, "oks": points["whole"].oks}
+        for part in PARTS:
+            numbers |= {f"pck_{part}": points[part].pck, f"oks_{part}": points[part].oks}
+        # Parts that nobody has labelled are not numbers.
+        return {name: round(value, 4) for name, value in numbers.items() if math.isfinite(value)}

@@ -154,7 +154,8 @@ def test_every_row_trains_by_one_command(recipe, name, photos, teachers, tmp_pat
     expected = {0: {"kpt"}, 1: {"kpt", "fea", "logit"}, 2: {"logit"}}[row.stage]
     assert {k for k in lines[0] if k.startswith("loss_")} == {f"loss_{k}" for k in expected}
     assert lines[0]["rate"] < lines[1]["rate"]
-    assert {"ap", "ap_body", "ap_feet", "ap_face", "pck", "oks"} <= lines[-1]["measured"].keys()
+    expected = {"ap", "ap_body", "ap_feet", "ap_face", "pck", "oks", "oks_face"}
+    assert expected <= lines[-1]["measured"].keys()
     assert (tmp_path / "best.safetensors").exists()
     _, facts = load_state(tmp_path / "state.safetensors")
     learner = facts["settings"]["learner"]

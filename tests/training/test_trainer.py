@@ -15,6 +15,7 @@ import torch
 from dwpose.models.rtmpose import RTMPose, RTMPoseConfig
 from dwpose.training.checkpoint import load_state
 from dwpose.training.distill import StageOne, StageTwo
+from dwpose.training.distributed import Ranks
 from dwpose.training.journal import Journal, read_log
 from dwpose.training.learner import LearnerConfig
 from dwpose.training.pool import PoolSource, VariationConfig
@@ -235,3 +236,20 @@ def test_absent_tensorboard_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ValueError, match="pip install"):
         Journal(tmp_path, 0, 10, 4, tensorboard=True, bar=False)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_trains_resumes_and_stops_for_a_bad_loss(spot_pool, tmp_path):
+    ranks = Ranks(torch.device("cuda", 0))
+    config = replace(CONFIG, learner=replace(LEARNER, precision="bf16"), epochs=2)
+    assert Trainer(stage_one(), source(spot_pool), config, tmp_path, ranks).run()
+    again = Trainer(stage_one(), source(spot_pool), config, tmp_path, ranks)
+    assert again.finished
+    raw = dict(spot_pool.batch(np.arange(4)))
+    raw["weights"] = torch.full_like(raw["weights"], torch.nan)
+    again.step(raw)
+    with pytest.raises(FloatingPointError, match="iteration 4"):
+        again.save()
+    tensors, _ = load_state(tmp_path / "bad_batch.safetensors")
+    assert torch.equal(tensors["image"], raw["image"])
