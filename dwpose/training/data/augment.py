@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...geometry import BOX_PADDING, box_center_scale, fix_aspect, transform_points, warp_matrix
+from ...geometry import box_center_scale, fix_aspect, transform_points, warp_matrix
 from ...skeleton import FLIP_INDICES
 
 Array = npt.NDArray[Any]
@@ -250,18 +250,3 @@ def recolour(crop: npt.NDArray[np.uint8], change: Array) -> npt.NDArray[np.uint8
     tables[:, 0, 1] = np.clip(levels + change[1], 0, 255)
     tables[:, 0, 2] = np.clip(levels + change[2], 0, 255)
     return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB)  # pyright: ignore[reportReturnType]
-
-
-__all__ = [
-    "BLUR_SIDES",
-    "BOX_PADDING",
-    "GENTLE",
-    "PLAIN",
-    "STRONG",
-    "Augmentation",
-    "augmentation_of",
-    "half_body_box",
-    "recolour",
-    "truncated_normal",
-    "vary",
-]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,7 +20,8 @@ from dwpose.training.data import (
     gentle_epoch,
     load_coco_wholebody,
 )
-from dwpose.training.data.sampling import EpochSampler, epoch_order
+from dwpose.training.data.loader import CropDataset
+from dwpose.training.data.sampling import Draw, EpochSampler, epoch_order
 
 SIZE_HW = (64, 48)
 
@@ -172,6 +175,14 @@ def test_a_sample_can_be_looked_up(make_coco):
 def test_numbers_out_of_range_are_refused(wrong: dict):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EpochSampler(**{"count": 3, "batch": 2, "seed": 0, **wrong})
+
+
+def test_workers_can_be_started_anew(make_coco):
+    # Where processes are not forked, the sets travel to them.
+    made = CropDataset([load_coco_wholebody(make_coco(3))], SIZE_HW, seed=2)
+    copy = pickle.loads(pickle.dumps(made))
+    draw = Draw(1, 2, 0, gentle=False)
+    np.testing.assert_array_equal(made[draw]["image"], copy[draw]["image"])
 
 
 def test_nobody_is_refused():
