@@ -1,19 +1,19 @@
-"""The built-in person detector: YOLOX-nano with one class, on composed scenes only.
+r"""The built-in person detector: YOLOX-nano with one class, on composed scenes only.
 
 Numbers that differ from YOLOX's own settings are those of a short run on a CPU: AdamW instead of
 SGD, a batch of 16 and an input of 256 instead of 416, no mosaic (a scene is put together anew from
 many pieces anyway). On a GPU, with 16 cores to put scenes together:
 
     for first in 0 10 20 30 40 50 60 70; do
-        dwpose synth cutouts -o runs/cutouts --first $first --count 2560 --poses POSES.npz
-            --backgrounds PHOTOS &
+        dwpose synth cutouts -o runs/cutouts --first $first --count 2560 \
+            --poses POSES.npz --backgrounds PHOTOS &
     done; wait
-    dwpose synth cutouts -o runs/cutouts_held_out --count 512 --split val --seed 7 --poses POSES.npz
-        --backgrounds PHOTOS
-    dwpose train training/recipes/builtin_det.py -o runs/builtin-det --set backgrounds=PHOTOS
-        --set device=cuda --set precision=bf16 --set batch=128 --set side=416
-        --set sides=352,416,480 --set iterations=12000 --set workers=14
-    dwpose evaluate-detector LABELS.json --images FOLDER
+    dwpose synth cutouts -o runs/cutouts_held_out --count 512 --split val --seed 7 \
+        --poses POSES.npz --backgrounds PHOTOS
+    dwpose train training/recipes/builtin_det.py -o runs/builtin-det \
+        --set backgrounds=PHOTOS --set device=cuda --set precision=bf16 --set batch=128 \
+        --set side=416 --set sides=352,416,480 --set iterations=12000 --set workers=14
+    dwpose evaluate-detector LABELS.json --images FOLDER \
         --detector runs/builtin-det/builtin-det.safetensors
 """
 
