@@ -289,7 +289,8 @@ class Ablation:
             numbers = dict(self.measure(learner.plain_model()))
             line = {"samples": self.step * self.source.batch, **numbers}
             self.results["curves"].setdefault(name, []).append(line)
-            log.info("%d samples, %s: %s", line["samples"], name, numbers)
+            whole = ", ".join(f"{k} {v:.4f}" for k, v in numbers.items() if "_" not in k)
+            log.info("%d samples, %s: %s", line["samples"], name, whole)
 
     def _end_stage(self) -> None:
         self._note_curves()

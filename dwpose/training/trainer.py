@@ -305,7 +305,9 @@ class Trainer:
         model = self.learner.plain_model()
         numbers = dict(self.measure(model))
         journal.write(self.iteration, {"measured": numbers})
-        log.info("iteration %d: %s", self.iteration, numbers)
+        # Parts are in the log's file.
+        whole = ", ".join(f"{k} {v:.4f}" for k, v in numbers.items() if "_" not in k)
+        log.info("iteration %d: %s", self.iteration, whole)
         if self.config.best_by not in numbers:
             raise ValueError(
                 f"best_by must be one of {', '.join(numbers)}, got {self.config.best_by!r}"
