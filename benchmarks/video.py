@@ -3,11 +3,13 @@
     python benchmarks/video.py --estimator l-384x288 --detector l-640 [--clips FOLDER]
 
 The clips are rendered people with exact truth (`dwpose.training.synthetic.clips`), kept in FOLDER
-for the next run. Weights cannot be had here, so the networks are seeded by name: every run of
-theirs is paid for, on the real crops, and its answer is replaced by the truth with a network's
-noise (`oracle.Oracle`). The way of each frame is our own pipeline; controlnet_aux's preparation
-around the same networks takes longer. CPU seconds are compared, which other programs on the machine
-change little; wall time is recorded too. Written to results/video.json and results/video.md.
+for the next run. Weights cannot be had here, so the networks are seeded by name, and their answers
+are replaced by the truth with a network's noise (`oracle.Oracle`). What they cost is measured: each
+kind of call (a picture searched, one to four poses of a frame) with its preparation, some times, on
+frames of the clip. A way's cost is that of the calls it made, and its own code's time without
+them. The way of each frame is our own pipeline; controlnet_aux's preparation around the same
+networks takes longer. CPU time is compared, which other programs on the machine change little; wall
+time is recorded too. Written to results/video.json and results/video.md.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -49,8 +51,7 @@ def main() -> int:
     parser.add_argument("--estimator", default="l-384x288", help="such as t-256x192")
     parser.add_argument("--detector", default="l-640", help="such as nano-640")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each clip")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--each", type=int, default=4, help="frames of the other way a round")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each kind of call")
     parser.add_argument("--poses", type=Path, help="a motion library (.npz)")
     parser.add_argument("--clips", type=Path, help="folder where rendered clips are kept")
     parser.add_argument("--render-only", action="store_true", help="only fill that folder")
@@ -120,20 +121,41 @@ def facts() -> dict[str, Any]:
     }
 
 
-class Clock:
-    """CPU and wall milliseconds of some work, for each frame."""
+class Prices:
+    """What calls of the networks cost: medians of CPU and wall milliseconds."""
 
-    def __init__(self) -> None:
-        self.cpu_ms: list[float] = []
-        self.wall_ms: list[float] = []
+    def __init__(self, pose: DWPose, pictures: list[np.ndarray], rounds: int) -> None:
+        self.pose, self.pictures, self.rounds = pose, pictures, rounds
+        self.known: dict[str, dict[str, list[float]]] = {}
 
-    def time(self, frames: int, work: Callable[[], Any]) -> Any:
-        """Do the work and note what it took."""
-        cpu, wall = time.process_time(), time.perf_counter()
-        result = work()
-        self.cpu_ms.append((time.process_time() - cpu) / frames * 1e3)
-        self.wall_ms.append((time.perf_counter() - wall) / frames * 1e3)
-        return result
+    def of(self, what: str, boxes: list[Boxes]) -> str:
+        """Measure a call of this kind, unless that was done; returns its name."""
+        count = sum(len(b) for b in boxes)
+        name = what if what == "detect" else f"estimate {count}"
+        if name not in self.known:
+            spent: dict[str, list[float]] = {"cpu_ms": [], "wall_ms": []}
+            for turn in range(self.rounds + 1):
+                image = self.pictures[turn * 7 % len(self.pictures)]
+                cpu, wall = time.process_time(), time.perf_counter()
+                self._call(what, image, boxes)
+                if turn:  # the first one warms up
+                    spent["cpu_ms"].append((time.process_time() - cpu) * 1e3)
+                    spent["wall_ms"].append((time.perf_counter() - wall) * 1e3)
+            self.known[name] = spent
+        return name
+
+    def _call(self, what: str, image: np.ndarray, boxes: list[Boxes]) -> None:
+        finder = self.pose.detector
+        assert finder is not None
+        if what == "detect":
+            # A network that knows nothing finds thousands; a trained one leaves little to sort.
+            finder([image], score_threshold=1.0)
+        else:
+            self.pose.estimator([image], [Boxes(np.concatenate([b.xyxy for b in boxes]))])
+
+    def total(self, calls: list[str], kind: str) -> float:
+        """Milliseconds of all these calls."""
+        return sum(statistics.median(self.known[name][kind]) for name in calls)
 
 
 def measure(
@@ -145,56 +167,45 @@ def measure(
     args: argparse.Namespace,
 ) -> dict[str, Any]:
     """Run one clip both ways."""
-    finder = pose.detector
-    assert finder is not None
+    prices = Prices(pose, pictures, args.rounds)
+    calls: list[str] = []
 
     def pay(what: str, images: Sequence[Any], boxes: Any) -> None:
-        if what == "detect":
-            # A network that knows nothing finds thousands; a trained one leaves little to sort.
-            finder(images, score_threshold=1.0)
-        else:
-            pose.estimator(images, boxes)
+        calls.append(prices.of(what, list(boxes or [])))
 
-    def each(chosen: Sequence[int], oracle: Oracle) -> list[People]:
-        found = []
-        for i in chosen:
-            boxes = oracle.detect([pictures[i]])
-            found.append(oracle.estimate([pictures[i]], boxes)[0])
-        return found
-
-    each(range(1), Oracle(truth, pay=pay))  # warm
-    slow, fast, counts, followed = Clock(), Clock(), None, []
-    for turn in range(args.rounds):
-        chosen = np.linspace(turn, len(pictures) - 1, args.each).astype(int).tolist()
-        oracle = Oracle(truth, pay=pay)
-        slow.time(len(chosen), lambda c=chosen, o=oracle: each(c, o))
-        oracle = Oracle(truth, pay=pay)
-        follower = Follower(oracle.detect, oracle.estimate, FollowOptions())
-        run = follower.follow(Pictures(pictures, FPS))
-        followed = fast.time(len(pictures), lambda r=run: [people for _, people in r])
-        counts = follower.counts
-    own, oracle = Clock(), Oracle(truth)
+    each = Oracle(truth, pay=pay)
+    single = [each.estimate([p], each.detect([p]))[0] for p in pictures]
+    slow = {kind: prices.total(calls, kind) / len(pictures) for kind in ("cpu_ms", "wall_ms")}
+    calls = []
+    oracle = Oracle(truth, pay=pay)
     follower = Follower(oracle.detect, oracle.estimate, FollowOptions())
-    own.time(len(pictures), lambda: list(follower.follow(Pictures(pictures, FPS))))
-    single = each(range(len(pictures)), Oracle(truth))
-    score, plain = score_tracks(truth, followed), score_tracks(truth, single)
-    ratio = statistics.median(s / f for s, f in zip(slow.cpu_ms, fast.cpu_ms, strict=True))
-    wall = statistics.median(s / f for s, f in zip(slow.wall_ms, fast.wall_ms, strict=True))
-    apart = difference(followed, single)
+    followed = [people for _, people in follower.follow(Pictures(pictures, FPS))]
+    free = Oracle(truth)
+    own = Follower(free.detect, free.estimate, FollowOptions())
+    cpu, wall = time.process_time(), time.perf_counter()
+    for _ in own.follow(Pictures(pictures, FPS)):
+        pass
+    spent = {
+        "cpu_ms": (time.process_time() - cpu) / len(pictures) * 1e3,
+        "wall_ms": (time.perf_counter() - wall) / len(pictures) * 1e3,
+    }
+    fast = {kind: prices.total(calls, kind) / len(pictures) + spent[kind] for kind in spent}
+    ratio, apart = slow["cpu_ms"] / fast["cpu_ms"], difference(followed, single)
     return {
         "people": count,
         "frames": len(pictures),
-        "each_frame": vars(slow),
-        "followed": vars(fast),
-        "followed_without_networks": vars(own),
+        "calls": prices.known,
+        "each_frame": slow,
+        "followed": fast,
+        "followed_without_networks": spent,
         "factor": ratio,
-        "factor_wall": wall,
+        "factor_wall": slow["wall_ms"] / fast["wall_ms"],
         "target_factor": factor,
         "apart_px": apart,
         "met": ratio >= factor and apart <= TARGET_PX,
-        "work": vars(counts),
-        "score_followed": vars(score),
-        "score_each_frame": vars(plain),
+        "work": vars(follower.counts),
+        "score_followed": vars(score_tracks(truth, followed)),
+        "score_each_frame": vars(score_tracks(truth, single)),
     }
 
 
@@ -225,8 +236,7 @@ def to_markdown(report: dict[str, Any]) -> str:
     for case in report["clips"]:
         work, score = case["work"], case["score_followed"]
         slow, fast, own = (
-            statistics.median(case[name]["cpu_ms"])
-            for name in ("each_frame", "followed", "followed_without_networks")
+            case[name]["cpu_ms"] for name in ("each_frame", "followed", "followed_without_networks")
         )
         rows.append(
             f"| {case['people']} | {slow:.0f} | {fast:.0f} ({own:.1f}) "

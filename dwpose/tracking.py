@@ -38,6 +38,8 @@ _SHARP: Final = 1.5
 # Weight of what somebody looks like against where they are, for tracks that were out of sight.
 _LOOKS_SHARE: Final = 0.5
 _LOOKS_NEW_SHARE: Final = 0.1
+# Below this share of `min_looks` clothes are others'.
+_OTHER_LOOKS: Final = 0.5
 _HUES, _SATURATIONS, _VALUES = 8, 4, 4
 _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 5, 6, 11, 12
 
@@ -237,6 +239,8 @@ class Tracker:
         alike = np.nan_to_num(alike)
         mixed = (1 - _LOOKS_SHARE) * near + _LOOKS_SHARE * alike
         likely = np.where(away & (near > 0), mixed, near)
+        # Other clothes are somebody else, who came out where the first one hid.
+        likely = np.where(away & (alike < _OTHER_LOOKS * options.min_looks), 0, likely)
         # Anywhere else, by clothes alone, and after everybody who is near somewhere.
         again = away & (near == 0) & (alike >= options.min_looks) & (gap <= options.reentry_s)
         return np.where(again, 0.1 * alike, likely)

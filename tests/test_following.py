@@ -103,6 +103,21 @@ def test_people_who_cross_keep_their_ids_whatever_the_stride(stride):
     assert (score.switches, score.extra) == (0, 0)
 
 
+@pytest.mark.parametrize("stride", [1, 4])
+def test_nobody_is_taken_for_another_in_a_crowd(stride):
+    walkers = [
+        Walker((50, 130), (375, 130), 160, depth=1),
+        Walker((380, 135), (45, 135), 165, phase=1),
+        Walker((150, 125), (250, 125), 140, depth=2),
+        Walker((-25, 125), (450, 125), 150, enter_s=1, depth=3),
+    ]
+    clip = _walk(walkers, 4)
+    score = score_tracks(clip.truth, _follow(clip, stride=stride)[0])
+    assert (score.switches, score.extra) == (0, 0)
+    # Three of them hide each other for a second in the middle.
+    assert score.missed < 0.2 * score.total
+
+
 def test_somebody_who_enters_is_found_at_once():
     come = Walker((-40, 130), (80, 130), 160, enter_s=1.0)
     clip = _walk([STILL, come], 3)

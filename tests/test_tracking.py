@@ -124,6 +124,18 @@ def test_who_comes_back_is_known_by_their_clothes():
         assert names[2].isdisjoint(names[0])
 
 
+def test_who_comes_out_from_behind_in_other_clothes_is_somebody_else():
+    first = walk([Walker((200, 260), (260, 260), 320)], seconds=1)
+    hidden = walk([], seconds=0.2)
+    second = walk([Walker((275, 260), (335, 260), 320)], seconds=1)
+    clip = join(first, hidden, second)
+    red, blue = (200, 20, 20), (20, 20, 200)
+    for colours, expected in (((red, blue), 2), ((red, red), 1)):
+        pictures = _shirts(first, colours[:1]) + _shirts(hidden, []) + _shirts(second, colours[1:])
+        tracked = _track(clip, observe(clip.truth), pictures)
+        assert len({int(p.track_ids[0]) for p in tracked if len(p)}) == expected
+
+
 def test_colours_of_a_torso_that_is_not_seen():
     person = walk(CROSSING[:1]).truth[10]
     image = np.zeros((480, 854, 3), np.uint8)

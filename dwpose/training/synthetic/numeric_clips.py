@@ -296,7 +296,8 @@ class TrackScore:
         missed: true people of frames that were not found; of `total`.
         extra: found people of frames that nobody is.
         total: true people of all frames.
-        error_px: mean distance of the found people's points to the truth, where seen, or NaN.
+        error_px: mean distance of the found people's points to the truth, where both see them, or
+            NaN.
     """
 
     switches: int
@@ -343,6 +344,7 @@ def score_tracks(
         extra += len(got) - len(pairs)
         for row, column in pairs:
             seen = true.scores[row] > DEFAULT_THRESHOLD
+            seen = seen & (got.scores[column] >= DEFAULT_THRESHOLD)
             away = true.keypoints[row, seen] - got.keypoints[column, seen]
             error += float(np.hypot(away[:, 0], away[:, 1]).sum())
             points += int(seen.sum())
