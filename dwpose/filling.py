@@ -49,24 +49,27 @@ def complete(
     Returns:
         one `People` for each time, and how many were filled.
     """
+    found: dict[int, People] = {}
     numbers = list(range(len(times_s)))
-
-    def part(keys: list[tuple[float, People]], own: list[int], end: tuple[float, People]) -> int:
+    count = 0
+    # A list of what is left rather than a function that calls itself: its closure would keep
+    # the pictures that `estimate` holds until the garbage collector comes by.
+    left = [(list(before), numbers, after)]
+    while left:
+        keys, own, end = left.pop()
         if not own:
-            return 0
+            continue
         filled = fill_between(keys, end, [times_s[i] for i in own], tolerance)
         if filled is not None:
             found.update(zip(own, filled, strict=True))
-            return len(own)
+            count += len(own)
+            continue
         half = len(own) // 2
         (people,) = estimate([own[half]])
         found[own[half]] = people
         middle = (times_s[own[half]], people)
-        first = part(keys, own[:half], middle)
-        return first + part([*keys, middle], own[half + 1 :], end)
-
-    found: dict[int, People] = {}
-    count = part(list(before), numbers, after)
+        left.append(([*keys, middle], own[half + 1 :], end))
+        left.append((keys, own[:half], middle))
     return [found[i] for i in numbers], count
 
 

@@ -52,12 +52,12 @@ class VideoToKeypoints(UsesDefaultModel):
                 ),
                 io.Int.Input(
                     "estimate_every",
-                    default=2,
+                    default=4,
                     min=1,
                     max=8,
-                    tooltip="Look at every so manieth frame; the frames between are filled in "
-                    "where everybody moves evenly, else looked at too. 1 = every frame: slower, "
-                    "and a little better for fast movement.",
+                    tooltip="Of so many frames one is looked at; those between are filled in where "
+                    "everybody moves evenly, else looked at too, from the middle on. 1 = every "
+                    "frame: slower, and a little better for fast movement.",
                 ),
                 io.Int.Input(
                     "detect_every",
@@ -113,7 +113,7 @@ class VideoToKeypoints(UsesDefaultModel):
     def execute(
         cls,
         video: Any,
-        estimate_every: int = 2,
+        estimate_every: int = 4,
         detect_every: int = 60,
         frame_limit: int = 0,
         detector_threshold: float = 0.3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io as bytes_io
 import sys
+import weakref
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -137,6 +138,29 @@ def test_a_limit_ends_the_reading(node, make_model, memory_video):
     assert node.VideoToKeypoints.execute(memory_video(), frame_limit=3, model=make_model()).args[
         1
     ] == (3)
+
+
+def test_only_a_few_frames_are_in_memory(node, pack, make_model, memory_video, monkeypatch):
+    """Both ways: what comes in, and what is drawn over."""
+    film, count = pack("nodes.film"), 60
+    alive, most = set(), 0
+
+    class Counted(film.VideoFrames):
+        def frames(self):
+            nonlocal most
+            for number, frame in enumerate(super().frames()):
+                alive.add(number)
+                weakref.finalize(frame.image, alive.discard, number)
+                most = max(most, len(alive))
+                yield frame
+
+    monkeypatch.setattr(film, "VideoFrames", Counted)
+    pose = node.VideoToKeypoints.execute(memory_video(count), model=make_model()).args[0]
+    assert len(pose) == count
+    assert 1 <= most <= 8
+    most = 0
+    node.DrawPoseVideo.execute(pose, over_video=True, video=memory_video(count))
+    assert 1 <= most <= 3
 
 
 def test_progress_and_pictures(node, make_model, memory_video, progress_bar):
