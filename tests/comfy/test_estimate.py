@@ -77,6 +77,26 @@ def test_a_face_without_its_body_keeps_its_pupils(estimate, make_model, picture,
     assert not any(poses[0]["people"][0]["face_keypoints_2d"])
 
 
+def test_a_second_look_is_asked_for(estimate, make_model, picture, pack, monkeypatch):
+    pipeline = pack("dwpose.pipeline")
+    looked = []
+
+    def look_again(images, people, estimator, **options):
+        looked.append((len(images), sum(map(len, people)), options["on_batch"] is not None))
+        return people
+
+    monkeypatch.setattr(pipeline, "look_again", look_again)
+    image = picture((8, 8, 40, 90), (60, 20, 110, 120)).repeat(3, 1, 1, 1)
+    for node in (estimate.PoseEstimator, estimate.EstimateKeypoints):
+        node.execute(image, model=make_model())
+        assert looked == []
+        # Only those who are kept are looked at again.
+        node.execute(image, model=make_model(), second_look=True, max_people=1)
+        assert sum(images for images, _, _ in looked) == sum(n for _, n, _ in looked) == 3
+        assert all(told for _, _, told in looked)
+        looked.clear()
+
+
 def test_order_and_limit(estimate, make_model, picture):
     execute = estimate.PoseEstimator.execute
     image = picture(A, B)
