@@ -11,6 +11,8 @@ import os
 import socket
 import subprocess
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 START_S, RUN_S = 300, 120
 FRAMES = 3
+FOLDER = "odd pack_7 (copy)"
 
 
 class Server:
@@ -77,7 +80,7 @@ def server(
     for name in ("models/dwpose", "custom_nodes", "input", "output", "temp", "user"):
         (base / name).mkdir(parents=True)
     (base / "models/dwpose/tiny.safetensors").write_bytes(tiny_weights)
-    (base / "custom_nodes/odd pack_7 (copy)").symlink_to(ROOT, target_is_directory=True)
+    (base / "custom_nodes" / FOLDER).symlink_to(ROOT, target_is_directory=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -149,6 +152,30 @@ def test_every_node_is_there_with_its_tooltips(server: Server):
         assert all(node["output_tooltips"])
         given = {**node["input"].get("required", {}), **node["input"].get("optional", {})}
         assert [key for key, spec in given.items() if not spec[1].get("tooltip")] == []
+
+
+def test_scripts_help_and_examples_are_served_under_an_odd_name(server: Server):
+    def status(path: str) -> int:
+        try:
+            with urllib.request.urlopen(server.url + path, timeout=30) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    folder = urllib.parse.quote(FOLDER)
+    scripts = [
+        path for path in server.get("/extensions") if path.startswith(f"/extensions/{folder}/")
+    ]
+    assert len(scripts) >= 3
+    pages = [
+        *scripts,
+        f"/extensions/{folder}/in_node.mjs",
+        f"/extensions/{folder}/docs/DWPose_Estimator/en.md",
+        f"/api/workflow_templates/{folder}/photo-to-skeleton.json",
+        f"/api/workflow_templates/{folder}/photo-to-skeleton.jpg",
+    ]
+    assert {path: status(path) for path in pages} == dict.fromkeys(pages, 200)
+    assert status(f"/extensions/{folder}/..%2Fpyproject.toml") == 404
 
 
 def test_a_workflow_runs_and_then_is_cached(server: Server):
