@@ -63,6 +63,7 @@ class FollowOptions:
             longer side; keypoints end at the eyes and ankles.
         max_margin: the most that is learned from a detector's box.
         nms_threshold: OKS, 0..1.
+        max_people: keep the surest so many of a frame; all when None.
         lost_s: seconds that somebody lost is looked for in each key frame.
         fill_tolerance: how far a path may bend between key frames, see `filling.fill_between`.
             With it filled points were as near to the truth as estimated ones on made-up clips.
@@ -83,6 +84,7 @@ class FollowOptions:
     margin: float = 0.1
     max_margin: float = 0.35
     nms_threshold: float = 0.7
+    max_people: int | None = None
     lost_s: float = 0.4
     fill_tolerance: float = 0.004
     watch: WatchOptions = field(default_factory=WatchOptions)
@@ -113,10 +115,8 @@ class FollowCounts:
     """What the work was.
 
     Attributes:
-        frames: yielded.
-        filled: of those, not estimated.
-        detections: runs of the detector.
-        crops: poses estimated.
+        frames, filled: yielded; of those, not estimated.
+        detections, crops: runs of the detector; poses estimated.
         cuts: scenes that ended.
     """
 
@@ -328,7 +328,7 @@ class Follower:
         area = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1.0)
         quality = people.confidence.mean(axis=1)
         kept = oks_nms(people.keypoints, quality, area, options.nms_threshold)
-        return people[np.sort(kept)]
+        return people[np.sort(kept[: options.max_people])]
 
     def _fell(self, people: People, time_s: float, looked_for: list[Track]) -> bool:
         """Tell whether somebody who was seen is lost, or much less sure than before."""

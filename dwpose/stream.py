@@ -36,8 +36,8 @@ def make_follower(
 ) -> Follower:
     """Return a `Follower` that works with these networks.
 
-    Without a detector the main person is looked for in the whole picture, as for single pictures,
-    wherever the detector would run.
+    Without a detector the main person, and nobody else, is looked for in the whole picture, as for
+    single pictures, wherever the detector would run.
 
     Args:
         pose: the networks.
@@ -52,7 +52,9 @@ def make_follower(
         return look_again(images, pose.estimator(images, boxes), pose.estimator, second_look)
 
     estimate = pose.estimator if second_look is None else look_twice
-    return Follower(pose.detector or look_at_all, estimate, options)
+    if pose.detector is None:
+        return Follower(look_at_all, estimate, replace(options or FollowOptions(), max_people=1))
+    return Follower(pose.detector, estimate, options)
 
 
 def stream(

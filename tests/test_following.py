@@ -271,6 +271,15 @@ def test_stream_yields_each_frame_with_its_people(detector):
         assert people.track_ids.tolist() == [0]
 
 
+def test_without_a_detector_there_is_one_person():
+    clip = _walk(APART, 1)
+    pictures = list(draw_clip(clip))
+    both = list(stream(FakePose(clip), pictures))
+    alone = list(stream(FakePose(clip, detector=False), pictures, detect_every=5))
+    assert {len(people) for _, people in both} == {2}
+    assert {len(people) for _, people in alone} == {1}
+
+
 def test_stream_does_not_read_ahead():
     clip = _walk([ONE], 1)
     read = []

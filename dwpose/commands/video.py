@@ -197,7 +197,8 @@ def run(args: argparse.Namespace) -> int:
     done = [str(p) for p in (args.output, args.json) if p]
     work = report.counts
     _say(
-        f"{report.frames} frames with {report.people} people in {' and '.join(done)}; "
+        f"{report.frames} frames with {report.people} "
+        f"{'person' if report.people == 1 else 'people'} in {' and '.join(done)}; "
         f"{work.crops} poses estimated, {work.filled} frames filled in, "
         f"{work.detections} looks at whole pictures, {work.cuts} cuts"
         + (f"; {report.resumed} frames were done before" if report.resumed else "")
