@@ -180,7 +180,7 @@ def test_a_loss_that_is_not_finite_stops_before_weights_change(spot_pool, tmp_pa
 def test_the_network_learns_the_spot(spot_pool, tmp_path):
     still = VariationConfig(flip=0, rotate=0, zoom=(1, 1), shift=0, colour=0, drop=0)
     config = replace(CONFIG, learner=replace(LEARNER, rate=2e-3, loss_batch=8), epochs=1)
-    Trainer(alone(), PoolSource(spot_pool, 8, 40, 0, still), config, tmp_path).run()
+    Trainer(alone(), PoolSource(spot_pool, 8, 100, 0, still), config, tmp_path).run()
     losses = [line["loss"] for line in read_log(tmp_path / "log.jsonl") if "loss" in line]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
