@@ -124,17 +124,10 @@ class PoseEstimator(UsesDefaultModel):
         """Estimate and draw frame by frame."""
         from ..dwpose.render import draw_pose_map
 
-        parts: dict[str, Any] = {
-            "body": body,
-            "hands": hands,
-            "face": face,
-            "feet": feet,
-            "body_threshold": body_threshold,
-            "hand_threshold": hand_threshold,
-            "face_threshold": face_threshold,
-            "feet_threshold": feet_threshold,
-        }
-        drawing = shared.draw_options(style, **parts)
+        parts = shared.Parts(
+            body, hands, face, feet, body_threshold, hand_threshold, face_threshold, feet_threshold
+        )
+        drawing = parts.draw_options(style)
         check_choice("order", order, ORDERS)
         frames = Frames(image)
         size_hw = shared.output_size(size, frames.size_hw, resolution, width, height)
@@ -145,7 +138,7 @@ class PoseEstimator(UsesDefaultModel):
         maps = ImageWriter(len(frames), size_hw)
         shown: list[People] = []
         pupils: list[Any] = []
-        least = shared.shown_threshold(body_threshold=body_threshold)
+        least = shared.Parts(body_threshold=body_threshold).shown_threshold()
         for index, people in enumerate(
             people_of_frames(
                 chosen,
@@ -161,9 +154,9 @@ class PoseEstimator(UsesDefaultModel):
         ):
             check_interrupt()
             maps.put(index, draw_pose_map(people, size_hw, **drawing))
-            shown.append(shared.hide_parts(people, **parts))
+            shown.append(parts.hide(people))
             pupils.append(find_pupils(people, least))
-        keypoints = write_poses(shown, shared.shown_threshold(**parts))
+        keypoints = write_poses(shown, parts.shown_threshold())
         if face and not body:
             keep_pupils(keypoints, pupils)
         return io.NodeOutput(maps.finish(), keypoints, max(map(len, shown), default=0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
@@ -39,6 +40,8 @@ PARTS = ("body", "hands", "face", "feet")
 _THRESHOLDS = ("body", "hand", "face", "feet")
 STYLES_OWN = -1.0
 """Threshold that stands for the style's own rule."""
+# dwpose.types.DEFAULT_THRESHOLD, which is not imported here because numpy comes with it.
+_USUAL = 0.3
 
 # What each order of people means; those that need no word have none.
 _ORDER_TEXTS = {
@@ -272,102 +275,75 @@ def output_size(
     return found
 
 
-def draw_options(
-    style: str,
-    *,
-    body: bool = True,
-    hands: bool = True,
-    face: bool = True,
-    feet: bool = True,
-    body_threshold: float = STYLES_OWN,
-    hand_threshold: float = STYLES_OWN,
-    face_threshold: float = STYLES_OWN,
-    feet_threshold: float = STYLES_OWN,
-) -> dict[str, Any]:
-    """Keyword arguments of `dwpose.render.draw_pose_map` for these inputs.
+@dataclass(frozen=True)
+class Parts:
+    """Which parts are shown, and from which score on: values of both groups of inputs above."""
 
-    Raises:
-        ValueError: an unknown style.
-    """
-    thresholds = (body_threshold, hand_threshold, face_threshold, feet_threshold)
-    return {
-        "style": check_choice("style", style, STYLE_NAMES),
-        "body": body,
-        "hands": hands,
-        # On means as the style has it; the style says whether it has feet or a face at all.
-        "face": None if face else False,
-        "feet": None if feet else False,
-        **{
-            f"{part}_threshold": None if value < 0 else value
-            for part, value in zip(_THRESHOLDS, thresholds, strict=True)
-        },
-    }
+    body: bool = True
+    hands: bool = True
+    face: bool = True
+    feet: bool = True
+    body_threshold: float = STYLES_OWN
+    hand_threshold: float = STYLES_OWN
+    face_threshold: float = STYLES_OWN
+    feet_threshold: float = STYLES_OWN
 
+    def draw_options(self, style: str) -> dict[str, Any]:
+        """Keyword arguments of `dwpose.render.draw_pose_map` for these inputs.
 
-def hide_parts(
-    people: People,
-    *,
-    body: bool = True,
-    hands: bool = True,
-    face: bool = True,
-    feet: bool = True,
-    body_threshold: float = STYLES_OWN,
-    hand_threshold: float = STYLES_OWN,
-    face_threshold: float = STYLES_OWN,
-    feet_threshold: float = STYLES_OWN,
-) -> People:
-    """Give the points of parts that are off, and those below a threshold, a score of 0.
+        Raises:
+            ValueError: an unknown style.
+        """
+        thresholds = {
+            f"{part}_threshold": getattr(self, f"{part}_threshold") for part in _THRESHOLDS
+        }
+        return {
+            "style": check_choice("style", style, STYLE_NAMES),
+            "body": self.body,
+            "hands": self.hands,
+            # On means as the style has it; the style says whether it has feet or a face at all.
+            "face": None if self.face else False,
+            "feet": None if self.feet else False,
+            **{name: None if value < 0 else value for name, value in thresholds.items()},
+        }
 
-    So the keypoints handed on are those of the picture. Where all thresholds are -1, scores of
-    parts that are on stay as they are; otherwise -1 counts as 0.3, and for the feet as the
-    body's.
+    def hide(self, people: People) -> People:
+        """Give the points of parts that are off, and those below a threshold, a score of 0.
 
-    Returns:
-        people with the same keypoints.
-    """
-    least = _limits(body_threshold, hand_threshold, face_threshold, feet_threshold)
-    if least is None and body and hands and face and feet:
-        return people
-    from dataclasses import replace
+        So the keypoints handed on are those of the picture. Where all thresholds are -1, scores
+        of parts that are on stay as they are; otherwise -1 counts as 0.3, and for the feet as the
+        body's.
 
-    from ..dwpose.skeleton import PARTS as SLICES
+        Returns:
+            people with the same keypoints.
+        """
+        least = self._limits()
+        if least is None and self.body and self.hands and self.face and self.feet:
+            return people
+        from ..dwpose.skeleton import PARTS as SLICES
 
-    shown = (body, hands, hands, face, feet)
-    parts = ("body", "left_hand", "right_hand", "face", "feet")
-    limits = least and (least[0], least[1], least[1], least[2], least[3])
-    scores = people.scores.copy()
-    for index, part in enumerate(parts):
-        values = scores[:, SLICES[part]]
-        if not shown[index]:
-            values[:] = 0.0
-        elif limits is not None:
-            values[values < limits[index]] = 0.0
-    return replace(people, scores=scores)
+        shown = (self.body, self.hands, self.hands, self.face, self.feet)
+        parts = ("body", "left_hand", "right_hand", "face", "feet")
+        limits = least and (least[0], least[1], least[1], least[2], least[3])
+        scores = people.scores.copy()
+        for index, part in enumerate(parts):
+            values = scores[:, SLICES[part]]
+            if not shown[index]:
+                values[:] = 0.0
+            elif limits is not None:
+                values[values < limits[index]] = 0.0
+        return replace(people, scores=scores)
 
+    def shown_threshold(self) -> float:
+        """Score from which a point of `hide` is one that was not hidden."""
+        least = self._limits()
+        # Above zero, which is the score of what was hidden.
+        return _USUAL if least is None else max(min(least), 1e-4)
 
-def shown_threshold(
-    *,
-    body_threshold: float = STYLES_OWN,
-    hand_threshold: float = STYLES_OWN,
-    face_threshold: float = STYLES_OWN,
-    feet_threshold: float = STYLES_OWN,
-    **_: Any,
-) -> float:
-    """Score from which a point of `hide_parts` is one that was not hidden."""
-    least = _limits(body_threshold, hand_threshold, face_threshold, feet_threshold)
-    # Above zero, which is the score of what was hidden.
-    return _USUAL if least is None else max(min(least), 1e-4)
-
-
-# dwpose.types.DEFAULT_THRESHOLD, which is not imported here because numpy comes with it.
-_USUAL = 0.3
-
-
-def _limits(
-    body: float, hand: float, face: float, feet: float
-) -> tuple[float, float, float, float] | None:
-    """Thresholds of body, hands, face and feet; None where none was chosen."""
-    if max(body, hand, face, feet) < 0:
-        return None
-    body, hand, face = (_USUAL if value < 0 else value for value in (body, hand, face))
-    return body, hand, face, body if feet < 0 else feet
+    def _limits(self) -> tuple[float, float, float, float] | None:
+        """Thresholds of body, hands, face and feet; None where none was chosen."""
+        chosen = (self.body_threshold, self.hand_threshold, self.face_threshold)
+        if max(*chosen, self.feet_threshold) < 0:
+            return None
+        body, hand, face = (_USUAL if value < 0 else value for value in chosen)
+        return body, hand, face, body if self.feet_threshold < 0 else self.feet_threshold

@@ -115,17 +115,10 @@ class DrawPoseMap(io.ComfyNode):
         """Draw frame by frame."""
         import torch
 
-        drawing = shared.draw_options(
-            style,
-            body=body,
-            hands=hands,
-            face=face,
-            feet=feet,
-            body_threshold=body_threshold,
-            hand_threshold=hand_threshold,
-            face_threshold=face_threshold,
-            feet_threshold=feet_threshold,
+        parts = shared.Parts(
+            body, hands, face, feet, body_threshold, hand_threshold, face_threshold, feet_threshold
         )
+        drawing = parts.draw_options(style)
         drawing |= {
             "line_scale": line_scale,
             "dot_scale": dot_scale,

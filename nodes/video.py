@@ -272,17 +272,10 @@ class DrawPoseVideo(io.ComfyNode):
 
         from comfy_api.latest import InputImpl  # pyright: ignore[reportMissingImports]
 
-        drawing = shared.draw_options(
-            style,
-            body=body,
-            hands=hands,
-            face=face,
-            feet=feet,
-            body_threshold=body_threshold,
-            hand_threshold=hand_threshold,
-            face_threshold=face_threshold,
-            feet_threshold=feet_threshold,
+        parts = shared.Parts(
+            body, hands, face, feet, body_threshold, hand_threshold, face_threshold, feet_threshold
         )
+        drawing = parts.draw_options(style)
         if over_video and video is None:
             raise ValueError("over_video needs a video; connect the one that the keypoints are of")
         poses = poses_with_frames(pose_keypoint)

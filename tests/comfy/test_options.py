@@ -28,13 +28,13 @@ def test_sizes(options):
 
 
 def test_a_switch_off_and_a_threshold_reach_the_renderer(options):
-    made = options.draw_options("xinsir", face=False, hand_threshold=0.4)
+    made = options.Parts(face=False, hand_threshold=0.4).draw_options("xinsir")
     assert made["face"] is False
     assert made["feet"] is None
     assert made["hand_threshold"] == 0.4
     assert made["body_threshold"] is None
     with pytest.raises(ValueError, match="style must be one of"):
-        options.draw_options("cubism")
+        options.Parts().draw_options("cubism")
 
 
 def test_hidden_parts_lose_their_scores_only(options, pack):
@@ -42,8 +42,8 @@ def test_hidden_parts_lose_their_scores_only(options, pack):
     scores = np.tile(np.linspace(0.1, 1.0, 133, dtype=np.float32), (2, 1))
     boxes = types.Boxes(np.array([[0, 0, 9, 9]] * 2, np.float32))
     people = types.People(np.ones((2, 133, 2), np.float32), scores, boxes, (10, 10))
-    assert options.hide_parts(people) is people
-    seen = options.hide_parts(people, hands=False, face_threshold=0.5)
+    assert options.Parts().hide(people) is people
+    seen = options.Parts(hands=False, face_threshold=0.5).hide(people)
     assert not seen.scores[:, skeleton.LEFT_HAND].any()
     assert not seen.scores[:, skeleton.RIGHT_HAND].any()
     # One threshold was chosen, so the others are the usual 0.3.
@@ -52,18 +52,20 @@ def test_hidden_parts_lose_their_scores_only(options, pack):
     face = scores[:, skeleton.FACE]
     np.testing.assert_array_equal(seen.scores[:, skeleton.FACE], np.where(face < 0.5, 0, face))
     np.testing.assert_array_equal(seen.keypoints, people.keypoints)
-    none = options.hide_parts(people, hands=False)
+    none = options.Parts(hands=False).hide(people)
     np.testing.assert_array_equal(none.scores[:, skeleton.BODY], body)
     # Feet follow the body's threshold unless they have one of their own.
-    both = options.hide_parts(people, body_threshold=0.9)
+    both = options.Parts(body_threshold=0.9).hide(people)
     assert not both.scores[:, skeleton.FEET].any()
-    own = options.hide_parts(people, body_threshold=0.9, feet_threshold=0.0)
+    own = options.Parts(body_threshold=0.9, feet_threshold=0.0).hide(people)
     assert own.scores[:, skeleton.FEET].all()
 
 
 def test_low_thresholds_show_what_was_not_hidden(options, pack):
-    assert options.shown_threshold() == pytest.approx(pack("dwpose.types").DEFAULT_THRESHOLD)
-    assert options.shown_threshold(body_threshold=0.1) == pytest.approx(0.1)
-    assert options.shown_threshold(face_threshold=0.9) == pytest.approx(0.3)
+    assert options.Parts().shown_threshold() == pytest.approx(
+        pack("dwpose.types").DEFAULT_THRESHOLD
+    )
+    assert options.Parts(body_threshold=0.1).shown_threshold() == pytest.approx(0.1)
+    assert options.Parts(face_threshold=0.9).shown_threshold() == pytest.approx(0.3)
     # Hidden points score 0 and must stay hidden even where everything else is shown.
-    assert 0 < options.shown_threshold(hand_threshold=0.0) < 0.01
+    assert 0 < options.Parts(hand_threshold=0.0).shown_threshold() < 0.01
