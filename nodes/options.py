@@ -62,6 +62,16 @@ def unit_input(name: str, default: float, tooltip: str, step: float = 0.05) -> A
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=step, tooltip=tooltip)
 
 
+def switch_input(name: str, tooltip: str) -> Any:
+    """A switch that is on."""
+    return io.Boolean.Input(name, default=True, tooltip=tooltip)
+
+
+def side_input(name: str, default: int, tooltip: str, least: int = 8) -> Any:
+    """A side of a picture in pixels."""
+    return io.Int.Input(name, default=default, min=least, max=MAX_SIDE, step=8, tooltip=tooltip)
+
+
 def counted_input() -> Any:
     """From which score on a point counts."""
     return unit_input("threshold", 0.3, "Least score, 0..1, of a point that counts as visible.")
@@ -165,10 +175,8 @@ def part_inputs() -> list[Any]:
         "(dwpose-feet, comfy-core-feet and wan-animate).",
     }
     return [
-        io.Boolean.Input(
-            part,
-            default=True,
-            tooltip=f"{told[part]} Off leaves the part out of the picture and the keypoints.",
+        switch_input(
+            part, f"{told[part]} Off leaves the part out of the picture and the keypoints."
         )
         for part in PARTS
     ]
@@ -220,30 +228,16 @@ def size_inputs() -> list[Any]:
             "pixels with the input's proportions; or 'width' x 'height'. Always drawn at that "
             "size, never enlarged afterwards.",
         ),
-        io.Int.Input(
-            "resolution",
-            default=1024,
-            min=64,
-            max=MAX_SIDE,
-            step=8,
-            tooltip="Short side in pixels, where size is 'short side'.",
+        side_input(
+            "resolution", 1024, "Short side in pixels, where size is 'short side'.", least=64
         ),
-        io.Int.Input(
-            "width",
-            default=1024,
-            min=8,
-            max=MAX_SIDE,
-            step=8,
-            tooltip="Width in pixels, where size is 'width x height'; the pose is stretched to it.",
-        ),
-        io.Int.Input(
-            "height",
-            default=1024,
-            min=8,
-            max=MAX_SIDE,
-            step=8,
-            tooltip="Height in pixels, where size is 'width x height'; the pose is stretched to "
-            "it.",
+        *(
+            side_input(
+                name.lower(),
+                1024,
+                f"{name} in pixels, where size is 'width x height'; the pose is stretched to it.",
+            )
+            for name in ("Width", "Height")
         ),
     ]
 

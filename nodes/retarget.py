@@ -58,23 +58,15 @@ class Retarget(io.ComfyNode):
                     "it stands. fit = as large as the whole video stays inside 'width' x "
                     "'height'.",
                 ),
-                io.Int.Input(
-                    "width",
-                    default=0,
-                    min=0,
-                    max=16384,
-                    step=8,
-                    tooltip="Width of the new picture in pixels, for framing fit; 0 = the "
-                    "driving video's.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=0,
-                    min=0,
-                    max=16384,
-                    step=8,
-                    tooltip="Height of the new picture in pixels, for framing fit; 0 = the "
-                    "driving video's.",
+                *(
+                    shared.side_input(
+                        name.lower(),
+                        0,
+                        f"{name} of the new picture in pixels, for framing fit; 0 = the driving "
+                        "video's.",
+                        least=0,
+                    )
+                    for name in ("Width", "Height")
                 ),
                 io.Float.Input(
                     "margin",
@@ -93,12 +85,12 @@ class Retarget(io.ComfyNode):
                     step=0.05,
                     tooltip="0 = the driving person's proportions, 1 = the reference's.",
                 ),
-                _switch("limbs", "Adopt the lengths of torso, neck, arms and legs."),
-                _switch("widths", "Adopt the widths of shoulders and hips."),
-                _switch("head", "Adopt the size of head and face."),
-                _switch("hands", "Adopt the size of the hands."),
-                _switch("feet", "Adopt the size of the feet."),
-                _switch(
+                shared.switch_input("limbs", "Adopt the lengths of torso, neck, arms and legs."),
+                shared.switch_input("widths", "Adopt the widths of shoulders and hips."),
+                shared.switch_input("head", "Adopt the size of head and face."),
+                shared.switch_input("hands", "Adopt the size of the hands."),
+                shared.switch_input("feet", "Adopt the size of the feet."),
+                shared.switch_input(
                     "ground",
                     "Keep the feet on the ground where they stood; off: the shoulders stay "
                     "where they are.",
@@ -225,10 +217,6 @@ class Retarget(io.ComfyNode):
         keypoints = write_poses(moved, written_threshold(pose_keypoint))
         known = {n: round(v, 4) for n, v in proportions.to_dict().items() if v is not None}
         return io.NodeOutput(keypoints, json.dumps(known))
-
-
-def _switch(name: str, tooltip: str) -> Any:
-    return io.Boolean.Input(name, default=True, tooltip=tooltip)
 
 
 def read_proportions(reference: Any, lengths: str, person: int, threshold: float) -> Proportions:

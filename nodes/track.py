@@ -60,14 +60,18 @@ class TrackAndSmooth(io.ComfyNode):
                     tooltip="Points, and people, who are not seen for up to so many seconds are "
                     "filled in between; 0 = nothing is filled.",
                 ),
-                _switch("mend_sides", "Exchange left and right back where movement says so."),
-                _switch(
+                shared.switch_input(
+                    "mend_sides", "Exchange left and right back where movement says so."
+                ),
+                shared.switch_input(
                     "mend_hands",
                     "Leave out hands that are not at their wrist, and exchange two that are on "
                     "each other's.",
                 ),
-                _switch("mend_faces", "Leave out faces drawn on the back of a head."),
-                _switch("mend_limbs", "Leave out points that make a limb impossibly long."),
+                shared.switch_input("mend_faces", "Leave out faces drawn on the back of a head."),
+                shared.switch_input(
+                    "mend_limbs", "Leave out points that make a limb impossibly long."
+                ),
                 io.Combo.Input(
                     "ids",
                     options=list(IDS),
@@ -207,10 +211,6 @@ def _strength_input(name: str, what: str) -> Any:
         tooltip=f"How strongly to steady {what}: 0 = not at all, 1 = usual, 2 = movements that "
         "last twice as long are taken for jitter.",
     )
-
-
-def _switch(name: str, tooltip: str) -> Any:
-    return io.Boolean.Input(name, default=True, tooltip=tooltip)
 
 
 def has_ids(people: People) -> bool:
