@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from . import options as shared
-from .memory import PoseModel, UsesDefaultModel
-from .models import default_fingerprint, model_or_default
+from .memory import PoseModel
+from .models import UsesDefaultModel
 from .regions import BOX_FORMATS, read_bbox, read_masks, read_segs, write_boxes
 from .running import detect_people, limit_people, order_boxes, people_of_frames
 from .sockets import (
@@ -24,7 +24,6 @@ from .sockets import (
     model_input,
     pose_output,
     schema,
-    show_text,
     write_poses,
 )
 
@@ -35,11 +34,6 @@ if TYPE_CHECKING:
 
 # The pipeline's words (dwpose.pipeline.ORDERS), the everyday one first; a test keeps them equal.
 ORDERS = ("size", "left-to-right", "score", "given")
-
-
-def _tell(cls: type[io.ComfyNode], model: PoseModel) -> None:
-    hidden = getattr(cls, "hidden", None)
-    show_text(model.notice, getattr(hidden, "unique_id", None))
 
 
 class PoseEstimator(UsesDefaultModel):
@@ -91,11 +85,6 @@ class PoseEstimator(UsesDefaultModel):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> Any:
-        """Run again when the default model would be another one."""
-        return default_fingerprint()
-
-    @classmethod
     def execute(
         cls,
         image: torch.Tensor,
@@ -133,8 +122,7 @@ class PoseEstimator(UsesDefaultModel):
         size_hw = shared.output_size(size, frames.size_hw, resolution, width, height)
         given = read_bbox(boxes, len(frames))
         masks = read_masks(mask, len(frames), frames.size_hw)
-        chosen = model_or_default(model)
-        _tell(cls, chosen)
+        chosen = cls.choose_model(model)
         maps = ImageWriter(len(frames), size_hw)
         shown: list[People] = []
         pupils: list[Any] = []
@@ -201,11 +189,6 @@ class DetectPeople(UsesDefaultModel):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> Any:
-        """Run again when the default model would be another one."""
-        return default_fingerprint()
-
-    @classmethod
     def execute(
         cls,
         image: torch.Tensor,
@@ -218,8 +201,7 @@ class DetectPeople(UsesDefaultModel):
         """Detect chunk by chunk."""
         check_choice("order", order, ORDERS)
         frames = Frames(image)
-        chosen = model_or_default(model)
-        _tell(cls, chosen)
+        chosen = cls.choose_model(model)
         if chosen.pipeline.detector is None:
             found = [people.boxes for people in people_of_frames(chosen, frames)]
         else:
@@ -273,11 +255,6 @@ class EstimateKeypoints(UsesDefaultModel):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> Any:
-        """Run again when the default model would be another one."""
-        return default_fingerprint()
-
-    @classmethod
     def execute(
         cls,
         image: torch.Tensor,
@@ -302,8 +279,7 @@ class EstimateKeypoints(UsesDefaultModel):
             raise ValueError("boxes, segs and mask exclude each other; connect one of them")
         if segs is not None:
             given = read_segs(segs, len(frames), frames.size_hw)
-        chosen = model_or_default(model)
-        _tell(cls, chosen)
+        chosen = cls.choose_model(model)
         found = list(
             people_of_frames(
                 chosen,

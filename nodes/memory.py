@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
-
 if TYPE_CHECKING:
     from ..dwpose.pipeline import DWPose
     from ..dwpose.runtimes.session import Session
@@ -242,18 +240,10 @@ class _Default:
 _default = _Default()
 
 
-class UsesDefaultModel(io.ComfyNode):
-    """Base of the nodes with an optional model input.
-
-    ComfyUI keeps an object of each node's class as long as the node is in the workflow that was
-    run last and its caches are not freed. Nodes are run as classes, so the object serves only to
-    tell how long the default model is wanted.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        _default.add_user()
-        weakref.finalize(self, _default.drop_user).atexit = False
+def keep_default_model(user: object) -> None:
+    """Count somebody who may want the default model, for as long as the object lives."""
+    _default.add_user()
+    weakref.finalize(user, _default.drop_user).atexit = False
 
 
 def default_model(estimator: ModelFile, detector: ModelFile | None, notice: str) -> PoseModel:

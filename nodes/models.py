@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from .memory import ModelFile, PoseModel, default_model, open_model
-from .sockets import MODEL_TYPE, Progress, check_choice, schema
+from .memory import ModelFile, PoseModel, default_model, keep_default_model, open_model
+from .sockets import MODEL_TYPE, Progress, check_choice, schema, show_text
 
 if TYPE_CHECKING:
     from ..dwpose.weights.catalogue import ModelEntry, Role
@@ -203,9 +203,33 @@ def model_or_default(model: PoseModel | None) -> PoseModel:
     return model
 
 
-def default_fingerprint() -> list[Any]:
-    """What changes when the default model would be another one."""
-    return fingerprint(choose_estimator()[0], choose_detector())
+class UsesDefaultModel(io.ComfyNode):
+    """Base of the nodes with an optional model input.
+
+    ComfyUI keeps an object of each node's class as long as the node is in the workflow that was
+    run last and its caches are not freed. Nodes are run as classes, so the object serves only to
+    tell how long the default model is wanted.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        keep_default_model(self)
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: Any) -> Any:
+        """Run again when the default model would be another one."""
+        return fingerprint(choose_estimator()[0], choose_detector())
+
+    @classmethod
+    def choose_model(cls, model: PoseModel | None) -> PoseModel:
+        """The connected model, or the default one; shows its notice under the node.
+
+        Raises:
+            TypeError, WeightsError: see `model_or_default`.
+        """
+        chosen = model_or_default(model)
+        show_text(chosen.notice, getattr(getattr(cls, "hidden", None), "unique_id", None))
+        return chosen
 
 
 # --- the node ----------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 from . import options as shared
 from .film import VideoFrames, open_video, temporary_path
 from .live import LiveProgress
-from .memory import PoseModel, UsesDefaultModel
-from .models import default_fingerprint, model_or_default
+from .memory import PoseModel
+from .models import UsesDefaultModel
 from .render import poses_with_frames
 from .running import again_with_less
 from .sockets import (
@@ -21,7 +21,6 @@ from .sockets import (
     pose_input,
     pose_output,
     schema,
-    show_text,
     write_poses,
 )
 from .track import fps_input
@@ -105,11 +104,6 @@ class VideoToKeypoints(UsesDefaultModel):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> Any:
-        """Run again when the default model would be another one."""
-        return default_fingerprint()
-
-    @classmethod
     def execute(
         cls,
         video: Any,
@@ -125,8 +119,7 @@ class VideoToKeypoints(UsesDefaultModel):
         from ..dwpose.second_look import SecondLookOptions
         from ..dwpose.stream import make_follower
 
-        chosen = model_or_default(model)
-        show_text(chosen.notice, getattr(getattr(cls, "hidden", None), "unique_id", None))
+        chosen = cls.choose_model(model)
         chosen.prepare()
         follower = make_follower(
             Patient(chosen, detector_threshold),
