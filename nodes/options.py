@@ -8,27 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
+from ..dwpose.style_names import STYLE_NAMES
 from .regions import BOX_FORMATS
 from .sockets import BBOX_TYPE, advanced, check_choice
 
 if TYPE_CHECKING:
     from ..dwpose.types import People
-
-# The names of dwpose.render.STYLES; that module draws and so needs OpenCV, which would make the
-# pack slow to load. A test keeps the two equal.
-STYLE_NAMES = (
-    "dwpose",
-    "controlnet-aux",
-    "xinsir",
-    "xinsir-joints",
-    "comfy-core",
-    "wan-animate",
-    "mimic-motion",
-    "musepose",
-    "musepose-own-hands",
-    "dwpose-feet",
-    "comfy-core-feet",
-)
 
 SIZE_MODES = ("as input", "short side", "width x height")
 

@@ -7,23 +7,11 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..style_names import STYLE_NAMES
+
 if TYPE_CHECKING:
     from ..pipeline import DWPose
 
-# The names of render.STYLES, repeated because --help must not load numpy; a test compares them.
-STYLES = (
-    "dwpose",
-    "controlnet-aux",
-    "xinsir",
-    "xinsir-joints",
-    "comfy-core",
-    "wan-animate",
-    "mimic-motion",
-    "musepose",
-    "musepose-own-hands",
-    "dwpose-feet",
-    "comfy-core-feet",
-)
 # Each part, and what render calls its threshold.
 PARTS = {
     "body": "body_threshold",
@@ -41,7 +29,7 @@ def add_drawing(group: Any, size_of: str) -> None:
         size_of: whose size the map has by default, for the help.
     """
     add = group.add_argument
-    add("--style", choices=STYLES, default="dwpose", help="whose drawing (default: dwpose)")
+    add("--style", choices=STYLE_NAMES, default="dwpose", help="whose drawing (default: dwpose)")
     add(
         "--size",
         type=parse_size,

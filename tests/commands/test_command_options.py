@@ -61,5 +61,5 @@ def test_parts_refuse():
 
 
 def test_names_repeated_for_help_are_those_of_the_library():
-    assert tuple(STYLES) == options.STYLES
+    assert tuple(STYLES) == options.STYLE_NAMES
     assert set(image.ORDERS) == set(ORDERS) - {"given"}

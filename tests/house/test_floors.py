@@ -19,6 +19,7 @@ FLOORS = {
     "types": 0,
     "skeleton": 0,
     "geometry": 0,
+    "style_names": 0,
     "simcc": 1,
     "heatmap": 1,
     "people": 1,
