@@ -1,14 +1,12 @@
 """Rendered crops on disk, drawn at random and varied, for machines that render slower than learn.
 
-A pool is a folder of shards. A shard is two files with one stem: ``NAME.images.npy`` (uint8
-[N, H, W, 3] RGB, read by memory map) and ``NAME.labels.npz`` (`keypoints` float32 [N, 133, 2] in
-crop pixels, `visibility` uint8 [N, 133]: 0 outside the crop, 1 hidden, 2 seen). The images are
-renamed into place last, so a shard that was cut off is never seen.
+A pool is a folder of shards, see `shards`: ``NAME.images.npy`` (uint8 [N, H, W, 3] RGB) and
+``NAME.labels.npz`` (`keypoints` float32 [N, 133, 2] in crop pixels, `visibility` uint8 [N, 133]:
+0 outside the crop, 1 hidden, 2 seen).
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +18,12 @@ import numpy.typing as npt
 import torch
 
 from ..geometry import transform_points, warp_matrix
-from ..io.atomic import write_atomically
 from ..skeleton import FLIP_INDICES
 from .batch import RawBatch
+from .shards import open_shards, save_shard
 
 SEEN, HIDDEN, OUTSIDE = 2, 1, 0
+_KINDS = ("images", "labels")
 
 
 @dataclass(frozen=True)
@@ -70,15 +69,14 @@ def write_shard(
         keypoints: float [N, K, 2] in crop pixels.
         visibility: integer [N, K], 0 outside, 1 hidden, 2 seen.
     """
-    labels, pixels = io.BytesIO(), io.BytesIO()
-    np.savez(
-        labels,
+    save_shard(
+        folder,
+        name,
+        _KINDS,
+        images,
         keypoints=np.asarray(keypoints, np.float32),
         visibility=np.asarray(visibility, np.uint8),
     )
-    np.save(pixels, images)
-    write_atomically(folder / f"{name}.labels.npz", labels.getvalue())
-    write_atomically(folder / f"{name}.images.npy", pixels.getvalue())
 
 
 class CropPool:
@@ -92,13 +90,11 @@ class CropPool:
     """
 
     def __init__(self, folder: Path) -> None:
-        paths = sorted(folder.glob("*.images.npy"))
-        if not paths:
-            raise FileNotFoundError(
-                f"no rendered crops in {folder}; make some with `dwpose synth render -o {folder}`"
-            )
-        self._images = [np.load(path, mmap_mode="r") for path in paths]
-        labels = [np.load(str(path).replace(".images.npy", ".labels.npz")) for path in paths]
+        self._images, labels = open_shards(
+            folder,
+            _KINDS,
+            f"no rendered crops in {folder}; make some with `dwpose synth render -o {folder}`",
+        )
         self.keypoints = np.concatenate([part["keypoints"] for part in labels])
         self.visibility = np.concatenate([part["visibility"] for part in labels])
         self._starts = np.cumsum([0, *(len(part) for part in self._images)])

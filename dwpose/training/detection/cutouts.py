@@ -1,9 +1,8 @@
 """Rendered people with masks on disk: what scenes are put together from.
 
-A folder of shards. A shard is ``NAME.pixels.npy`` (uint8 [M, 4], the pixels of all its pieces row
-by row: RGB, and whose they are, 0 for nobody and 1, 2, ... for people) and ``NAME.pieces.npz``
-(`hw` int32 [N, 2], `kind` uint8 [N], see `WHOLE` and `FRAMED`). The pixels are renamed into place
-last, so a shard that was cut off is never seen.
+A folder of shards, see `training.shards`: ``NAME.pixels.npy`` (uint8 [M, 4], the pixels of all
+its pieces row by row: RGB, and whose they are, 0 for nobody and 1, 2, ... for people) and
+``NAME.pieces.npz`` (`hw` int32 [N, 2], `kind` uint8 [N], see `WHOLE` and `FRAMED`).
 
 A render costs a tenth of a second of a CPU, pasting one a millisecond: a few thousand pieces give
 scenes without end.
@@ -11,7 +10,6 @@ scenes without end.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...io.atomic import write_atomically
+from ..shards import open_shards, save_shard
 from ..synthetic import SyntheticConfig, SyntheticPeople
 
 WHOLE: Final = 0
@@ -32,6 +30,7 @@ FRAMED: Final = 1
 
 SHARD_SIZE: Final = 256
 _BATCH: Final = 16
+_KINDS: Final = ("pixels", "pieces")
 
 
 class CutoutRenderer:
@@ -134,12 +133,9 @@ def write_cutouts(
         pieces: uint8 [H, W, 4] each.
         kinds: `WHOLE` or `FRAMED` of each.
     """
-    about, pixels = io.BytesIO(), io.BytesIO()
+    pixels = np.concatenate([piece.reshape(-1, 4) for piece in pieces])
     hw = np.array([piece.shape[:2] for piece in pieces], np.int32).reshape(-1, 2)
-    np.savez(about, hw=hw, kind=np.array(kinds, np.uint8))
-    np.save(pixels, np.concatenate([piece.reshape(-1, 4) for piece in pieces]))
-    write_atomically(folder / f"{name}.pieces.npz", about.getvalue())
-    write_atomically(folder / f"{name}.pixels.npy", pixels.getvalue())
+    save_shard(folder, name, _KINDS, pixels, hw=hw, kind=np.array(kinds, np.uint8))
 
 
 class Cutouts:
@@ -156,17 +152,15 @@ class Cutouts:
     """
 
     def __init__(self, folder: Path) -> None:
-        paths = sorted(folder.glob("*.pixels.npy"))
-        if not paths:
-            raise FileNotFoundError(
-                f"no rendered people in {folder}; make some with `dwpose synth cutouts -o {folder}`"
-            )
-        self._pixels = [np.load(path, mmap_mode="r") for path in paths]
-        about = [np.load(str(path).replace(".pixels.npy", ".pieces.npz")) for path in paths]
+        self._pixels, about = open_shards(
+            folder,
+            _KINDS,
+            f"no rendered people in {folder}; make some with `dwpose synth cutouts -o {folder}`",
+        )
         sizes = [part["hw"].prod(1) for part in about]
         self.kind = np.concatenate([part["kind"] for part in about])
         self._hw = np.concatenate([part["hw"] for part in about])
-        self._shard = np.repeat(np.arange(len(paths)), [len(part) for part in sizes])
+        self._shard = np.repeat(np.arange(len(sizes)), [len(part) for part in sizes])
         self._start = np.concatenate([np.cumsum(part) - part for part in sizes])
 
     def __len__(self) -> int:
