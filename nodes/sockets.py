@@ -83,15 +83,14 @@ def advanced(widget: Any) -> Any:
     return widget
 
 
-def model_input(name: str = "model", **options: Any) -> Any:
-    """A DWPOSE_MODEL input, optional unless said otherwise."""
-    options.setdefault("optional", True)
-    options.setdefault(
-        "tooltip",
-        "From Load DWPose Model. Left open: the official DWPose files if they are in "
+def model_input() -> Any:
+    """The DWPOSE_MODEL input, optional."""
+    return io.Custom(MODEL_TYPE).Input(
+        "model",
+        optional=True,
+        tooltip="From Load DWPose Model. Left open: the official DWPose files if they are in "
         "models/dwpose, else the small built-in model.",
     )
-    return io.Custom(MODEL_TYPE).Input(name, **options)
 
 
 def pose_input(name: str = "pose_keypoint", **options: Any) -> Any:
@@ -294,18 +293,6 @@ def hand_on(tensor: torch.Tensor) -> torch.Tensor:
     from comfy import model_management  # pyright: ignore[reportMissingImports]
 
     return tensor.to(model_management.intermediate_device())
-
-
-def to_mask(masks: Sequence[npt.NDArray[Any]]) -> torch.Tensor:
-    """Make a MASK float32 [B, H, W] of arrays [H, W]: uint8 0..255, bool, or float 0..1."""
-    import numpy as np
-    import torch
-
-    out = torch.empty((len(masks), *masks[0].shape), dtype=torch.float32)
-    for index, mask in enumerate(masks):
-        scale = 255.0 if mask.dtype == np.uint8 else 1.0
-        out[index] = torch.from_numpy(np.asarray(mask, np.float32) / scale)
-    return hand_on(out)
 
 
 # --- poses -----------------------------------------------------------------------------------
