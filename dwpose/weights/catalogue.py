@@ -187,7 +187,7 @@ _ENTRIES = (
     ModelEntry(
         BUILTIN_ESTIMATOR, "estimator", "rtmpose", "t", _SMALL, None, None,
         "builtin-t.safetensors", 11078582,
-        "bc8251b6c27a8a0da4432b013c43ff401ca8e2abf2b79712be6efd9ba08ba392", APACHE,
+        "3a714721ea47402b3c7a5a8fc5bc376e833687176b110dbf194ab6ba545ba60b", APACHE,
         "ships with the package, trained on synthetic people alone; a start, not the best",
         builtin=True,
     ),
