@@ -106,4 +106,4 @@ class WeightAverage:
             else:
                 average.copy_(present[name])
         # All at once: one by one this is hundreds of launches on a GPU.
-        torch._foreach_lerp_(averages, newest, share)
+        torch._foreach_lerp_(averages, newest, share)  # pyright: ignore[reportPrivateImportUsage]
