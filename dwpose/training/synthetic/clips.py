@@ -101,7 +101,9 @@ def render_clip(
     rest, heads = B.shape_body(body, shape, sample_actions(body, dice, people), clothes.push)
     frames = round(config.seconds * config.fps)
     keys = int(config.seconds / config.hold_s) + 3
-    poses = sample_poses(body, dice, people * keys, engine.library).unflatten(0, (keys, people))
+    poses = sample_poses(body, dice, people * keys, engine.pose_library).unflatten(
+        0, (keys, people)
+    )
     # The root's heading would jump between poses of different recordings.
     poses[:, :, 0] = rotation_vector(dice.normal(0.1, keys * people, 3)).unflatten(
         0, (keys, people)

@@ -146,7 +146,7 @@ class SyntheticPeople:
         self.config = config = config or SyntheticConfig()
         self.device = torch.device(device)
         body = B.load_body()
-        self.library = PoseLibrary(config.poses, body, config.split) if config.poses else None
+        self.pose_library = PoseLibrary(config.poses, body, config.split) if config.poses else None
         self.photos = (
             Photos(config.backgrounds, config.split, device) if config.backgrounds else None
         )
@@ -193,7 +193,7 @@ class SyntheticPeople:
         clothes = dress(body, wear)
         actions = sample_actions(body, dice, people)
         rest, heads = B.shape_body(body, shape, actions, clothes.push)
-        rotations = sample_poses(body, dice, people, self.library)
+        rotations = sample_poses(body, dice, people, self.pose_library)
         free_arms(body, rest, heads, rotations)
         posed, normals, joints = B.pose_body(body, rest, heads, rotations)
         points = B.keypoints_of(body, posed, joints)
