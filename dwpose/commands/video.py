@@ -45,9 +45,10 @@ examples:
   dwpose video dance.mp4 -o pose.mp4 --stride 1 --detect-every 1 --no-smooth --no-sanity
       each frame by itself, as the network sees it, many times slower
 
-Killed and started again with the same call, it goes on after the last finished frame, which is
-kept in OUT.poses.jsonl until all is done. With --keep-journal that file stays, and another call
-with other smoothing, checks, proportions or drawing takes the poses from it.
+Killed and started again with the same call, it goes on with the very same result. The
+finished frames are in OUT.poses.jsonl until all is done; those since the last key frame, and of at
+most the last 0.2 s of work before it, are done again. With --keep-journal that file stays, and
+another call with other smoothing, checks, proportions or drawing takes the poses from it.
 
 exit codes: 0 done, 1 the work failed, 2 wrong call or no film
 """
