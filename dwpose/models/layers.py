@@ -52,8 +52,9 @@ class ConvBNAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N,cin,H,W] to [N,cout,ceil(H/stride),ceil(W/stride)]."""
-        # In place is safe: neither the convolution nor batch norm keeps its output for backward.
-        return F.silu(self.bn(self.conv(x)), inplace=True)
+        x = self.bn(self.conv(x))
+        # In place saves memory, but while learning it would copy its input first, for backward.
+        return F.silu(x, inplace=not x.requires_grad)
 
 
 class SPP(nn.Module):

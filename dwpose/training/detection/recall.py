@@ -139,8 +139,11 @@ def score_scenes(
     for _ in range(-(-count // 16)):
         batch = scenes.batch(16, side, rng)
         rows = answer(batch.images)
-        for xyxy, scores in read_outputs((rows,), [1.0] * len(rows), (side, side), 0.01):
-            found.append(Boxes(xyxy, scores))
+        with np.errstate(over="ignore"):  # early in training sizes overflow
+            outputs = read_outputs((rows,), [1.0] * len(rows), (side, side), 0.01)
+        for xyxy, scores in outputs:
+            finite = np.isfinite(xyxy).all(axis=1)
+            found.append(Boxes(xyxy[finite], scores[finite]))
         for image, boxes, number in zip(batch.images, batch.boxes, batch.count, strict=True):
             truths.append(_large(boxes[:number].numpy(), image.shape[1]))
     return detector_scores(found, truths)

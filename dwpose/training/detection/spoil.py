@@ -46,7 +46,7 @@ def spoil(picture: Picture, rng: np.random.Generator) -> Picture:
     if rng.random() < 0.4:
         noise = np.empty(picture.shape, np.int16)
         cv2.setRNGSeed(int(rng.integers(2**31)))
-        cv2.randn(noise, np.zeros(1), np.full(1, rng.uniform(1.0, 10.0)))
+        cv2.randn(noise, np.zeros(3), np.full(3, rng.uniform(1.0, 10.0)))
         picture = cv2.add(picture, noise, dtype=cv2.CV_8U)
     if rng.random() < 0.6:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))]

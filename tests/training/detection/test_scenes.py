@@ -14,6 +14,7 @@ from dwpose.cli import main
 from dwpose.training.detection import cutouts as module
 from dwpose.training.detection.cutouts import FRAMED, WHOLE, Cutouts, tighten, write_cutouts
 from dwpose.training.detection.scenes import Canvas, Composer, SceneConfig
+from dwpose.training.detection.spoil import spoil
 
 
 def block(height: int, width: int, owner: int = 1, colour: int = 200) -> np.ndarray:
@@ -150,3 +151,16 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert drawn is not None
     assert drawn.shape == (128, 128, 3)
     assert main([*call[:-4], "--cutouts", str(tmp_path / "none")]) == 1
+
+
+def test_grain_is_alike_in_all_channels():
+    """OpenCV fills one channel alone when it is told one deviation."""
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    deviations = []
+    for seed in range(60):
+        rough = spoil(grey, np.random.default_rng(seed)).astype(np.float64)
+        deviations.append((rough - cv2.blur(rough, (7, 7))).std(axis=(0, 1)))
+    grainy = [d for d in deviations if d.max() > 3]
+    assert len(grainy) > 5
+    for deviation in grainy:
+        assert deviation.max() < 3 * deviation.min()
