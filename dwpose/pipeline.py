@@ -64,6 +64,7 @@ class DWPose:
         runtime: str = "auto",
         device: str = "auto",
         precision: str = "auto",
+        mode: str = "eager",
         folder: str | os.PathLike[str] | None = None,
         batch_size: int | None = None,
         detector_batch_size: int | None = None,
@@ -79,6 +80,10 @@ class DWPose:
             runtime: "auto", "torch" or "onnxruntime".
             device: "auto", "cpu", "cuda", "cuda:1", "mps", "dml", ...
             precision: "auto", "fp32", "fp16" or "bf16".
+            mode: on an NVIDIA GPU with torch "graph" runs the networks as CUDA graphs, for a few
+                batch sizes, which above all helps for one person; "compile" compiles them first,
+                which takes minutes. Elsewhere, and where "auto" chooses another runtime, they run
+                as "eager", the default, and `info` says so.
             folder: where model files lie; the default folder when None.
             batch_size: crops that go through the estimator at once.
             detector_batch_size: pictures that go through the detector at once.
@@ -90,7 +95,9 @@ class DWPose:
             WeightsError: a file cannot be had, is damaged, or holds an unknown network.
             RuntimeUnavailable: what was asked does not run here.
         """
-        pose, find, notice = open_models(estimator, detector, runtime, device, precision, folder)
+        pose, find, notice = open_models(
+            estimator, detector, runtime, device, precision, folder, mode
+        )
         return cls(
             Estimator(pose, batch_size=batch_size),
             None

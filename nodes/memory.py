@@ -87,15 +87,18 @@ class Network:
         device = self.session.device  # pyright: ignore[reportAttributeAccessIssue]
         if any(p.device.type != device.type for p in module.parameters()):
             module.to(device)
+        self.session.settle()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 _KIND = {"estimator": "an estimator", "detector": "a detector"}
 
-# Every network that is held by somebody, by file, runtime, precision and device.
+# Every network that is held by somebody, by file, runtime, precision, mode and device.
 _networks: weakref.WeakValueDictionary[tuple[Any, ...], Network] = weakref.WeakValueDictionary()
 
 
-def open_network(file: ModelFile, role: str, runtime: str, precision: str) -> Network:
+def open_network(
+    file: ModelFile, role: str, runtime: str, precision: str, mode: str = "eager"
+) -> Network:
     """Start a network on ComfyUI's device, or return the one that runs already.
 
     Raises:
@@ -106,20 +109,23 @@ def open_network(file: ModelFile, role: str, runtime: str, precision: str) -> Ne
     from comfy import model_management  # pyright: ignore[reportMissingImports]
 
     device = model_management.get_torch_device()
-    key = (*file.stamp, runtime, precision, str(device), role)
+    key = (*file.stamp, runtime, precision, mode, str(device), role)
     found = _networks.get(key)
     if found is None:
         import torch
 
         # Weights made inside ComfyUI's inference mode could never be used outside of it.
         with torch.inference_mode(False):
-            found = Network(_open_session(file, role, runtime, precision, device), role)
+            session = _open_session(file, role, runtime, precision, mode, device)
+            found = Network(session, role)
         _networks[key] = found
         logger.info("%s runs with %s", file.name, found.session.info)
     return found
 
 
-def _open_session(file: ModelFile, role: str, runtime: str, precision: str, device: Any) -> Session:
+def _open_session(
+    file: ModelFile, role: str, runtime: str, precision: str, mode: str, device: Any
+) -> Session:
     from comfy import model_management  # pyright: ignore[reportMissingImports]
 
     from ..dwpose.runtimes import RuntimeUnavailable, open_session
@@ -137,12 +143,12 @@ def _open_session(file: ModelFile, role: str, runtime: str, precision: str, devi
         size = file.path.stat().st_size
         model_management.free_memory(2 * size + _ORT_WORKSPACE_BYTES, device)
     try:
-        return open_session(model, runtime, str(device), precision)
+        return open_session(model, runtime, str(device), precision, mode=mode)
     except RuntimeUnavailable as error:
         if runtime != "auto" or device.type == "cpu":
             raise
         logger.warning("%s runs on the CPU: %s", file.name, error)
-        return open_session(model, runtime, "cpu", precision)
+        return open_session(model, runtime, "cpu", precision, mode=mode)
 
 
 class PoseModel:
@@ -268,10 +274,11 @@ def open_model(
     runtime: str,
     precision: str,
     notice: str = "",
+    mode: str = "eager",
 ) -> PoseModel:
     """Start both networks; see `open_network`."""
     return PoseModel(
-        open_network(estimator, "estimator", runtime, precision),
-        None if detector is None else open_network(detector, "detector", runtime, precision),
+        open_network(estimator, "estimator", runtime, precision, mode),
+        None if detector is None else open_network(detector, "detector", runtime, precision, mode),
         notice,
     )

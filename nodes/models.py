@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from .memory import ModelFile, PoseModel, default_model, keep_default_model, open_model
-from .sockets import MODEL_TYPE, Progress, check_choice, schema, show_text
+from .sockets import MODEL_TYPE, Progress, advanced, check_choice, schema, show_text
 
 if TYPE_CHECKING:
     from ..dwpose.weights.catalogue import ModelEntry, Role
@@ -19,6 +19,7 @@ SUFFIXES = (".onnx", ".safetensors", ".pth", ".pt")
 AUTO, NONE = "auto", "none"
 RUNTIMES = ("auto", "torch", "onnxruntime")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+MODES = ("eager", "graph", "compile")
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -292,6 +293,18 @@ class LoadModel(io.ComfyNode):
                     "licences and sources of all are in the help page. Off: nothing touches the "
                     "network.",
                 ),
+                advanced(
+                    io.Combo.Input(
+                        "mode",
+                        options=list(MODES),
+                        default=MODES[0],
+                        optional=True,
+                        tooltip="How torch runs the networks on an NVIDIA card. graph = each "
+                        "starts as one CUDA graph, faster above all for one person, for some "
+                        "memory; compile = compiled too, for minutes at the first run. Elsewhere "
+                        "all run as eager, and the info output says so.",
+                    )
+                ),
             ],
             outputs=[
                 io.Custom(MODEL_TYPE).Output(
@@ -325,14 +338,16 @@ class LoadModel(io.ComfyNode):
         runtime: str = AUTO,
         precision: str = AUTO,
         download_if_missing: bool = False,
+        mode: str = MODES[0],
     ) -> Any:
         """Load the networks."""
         check_choice("runtime", runtime, RUNTIMES)
         check_choice("precision", precision, PRECISIONS)
+        check_choice("mode", mode, MODES)
         pose, find, notice = resolve(estimator, detector)
         if not isinstance(pose, ModelFile):
             pose = bring(pose, download_if_missing)
         if find is not None and not isinstance(find, ModelFile):
             find = bring(find, download_if_missing)
-        model = open_model(pose, find, runtime, precision, notice)
+        model = open_model(pose, find, runtime, precision, notice, mode)
         return io.NodeOutput(model, model.describe())

@@ -60,6 +60,15 @@ def test_from_files(model_files, runtime, caplog):
     assert len(model([np.zeros((128, 128, 3), np.uint8)] * 2)) == 2
 
 
+def test_the_mode_reaches_both_networks(model_files):
+    poser, finder = model_files
+    model = DWPose.from_pretrained(poser, finder, runtime="torch", device="cpu", mode="compile")
+    for info in model.info.values():
+        assert "compile needs an NVIDIA GPU" in info.reason
+    with pytest.raises(ValueError, match="mode must be one of"):
+        DWPose.from_pretrained(poser, "none", device="cpu", mode="fast")
+
+
 def test_runtimes_agree(model_files):
     pytest.importorskip("onnxruntime")
     poser, _ = model_files

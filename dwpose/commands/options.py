@@ -12,6 +12,9 @@ from ..style_names import STYLE_NAMES
 if TYPE_CHECKING:
     from ..pipeline import DWPose
 
+# Those of runtimes.session, repeated because --help must not load numpy; a test compares them.
+MODES = ("eager", "graph", "compile")
+
 # Each part, and what render calls its threshold.
 PARTS = {
     "body": "body_threshold",
@@ -66,6 +69,13 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     add("--runtime", choices=("auto", "torch", "onnxruntime"), default="auto")
     add("--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:1, mps ... (auto)")
     add("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto")
+    add(
+        "--mode",
+        choices=MODES,
+        default="eager",
+        help="how torch runs networks on an NVIDIA GPU: graph starts each as one CUDA graph, "
+        "compile also compiles it, for minutes (eager)",
+    )
 
 
 def parse_size(text: str) -> int | tuple[int, int]:
@@ -141,6 +151,7 @@ def open_model(args: argparse.Namespace, say: Callable[[str], None]) -> DWPose:
         runtime=args.runtime,
         device=args.device,
         precision=args.precision,
+        mode=args.mode,
         folder=args.models_folder,
     )
     for role, choose in (("estimator", choose_estimator), ("detector", choose_detector)):

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from ..errors import WeightsError
 from .machine import Machine, inspect_machine
 from .onnx_session import PROVIDERS, pick_provider
-from .session import RuntimeInfo, RuntimeUnavailable, Session
+from .session import MODES, RuntimeInfo, RuntimeUnavailable, Session
 
 if TYPE_CHECKING:
     from ..weights.load import LoadedModel
@@ -133,6 +133,7 @@ def open_session(
     device: str = "auto",
     precision: str = "auto",
     *,
+    mode: str = "eager",
     machine: Machine | None = None,
 ) -> Session:
     """Start a network on the best that is there, or on exactly what was asked.
@@ -142,6 +143,9 @@ def open_session(
         runtime: "auto", "torch" or "onnxruntime".
         device: "auto", or "cpu", "cuda", "cuda:1", "mps", "dml", ...
         precision: "auto", "fp32", "fp16" or "bf16".
+        mode: "eager", "graph" or "compile": how torch runs the network on an NVIDIA GPU. It does
+            not take part in the choice; where something else is chosen, its `info` says that the
+            mode is not used.
         machine: facts to go by instead of looking at this machine.
 
     Returns:
@@ -151,6 +155,8 @@ def open_session(
         ValueError: an argument is unknown.
         RuntimeUnavailable: nothing that was asked could be started; names each failure.
     """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     family, size = model.family, model_size(model)
     tried: list[str] = []
     for plan in candidates(
@@ -163,7 +169,7 @@ def open_session(
     ):
         reason = "; ".join([plan.reason, *tried])
         try:
-            session = _open(model, plan, reason, exact=precision != "auto")
+            session = _open(model, plan, reason, mode, exact=precision != "auto")
         except (RuntimeUnavailable, WeightsError) as error:
             tried.append(f"{plan.runtime} on {plan.device} failed: {error}")
             logger.debug("%s: %s", model, tried[-1])
@@ -183,14 +189,18 @@ def model_size(model: LoadedModel) -> str | None:
     return str(size) if size else None
 
 
-def _open(model: LoadedModel, plan: RuntimeInfo, reason: str, exact: bool) -> Session:
+def _open(model: LoadedModel, plan: RuntimeInfo, reason: str, mode: str, exact: bool) -> Session:
     """Start one plan; `exact` when its precision was asked for and not only proposed."""
     if plan.runtime == "torch":
         from .torch_session import TorchSession
 
-        return TorchSession(model.module, model.input_size_hw, plan.device, plan.precision, reason)
+        return TorchSession(
+            model.module, model.input_size_hw, plan.device, plan.precision, reason, mode
+        )
     from .onnx_session import OnnxSession
 
+    if mode != "eager":
+        reason += f"; {mode} is torch's on an NVIDIA GPU and not used here"
     pick_provider(plan.device)  # before a costly export
     if model.onnx_path is not None:
         session = OnnxSession(model.onnx_path, plan.device, model.input_size_hw, reason)

@@ -8,27 +8,32 @@ kernels. Both hold for one shape, so batches are filled up to the next of a few 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-MODES: Final = ("eager", "graph", "compile")
+from .session import MODES
+
 # Batches are filled up to the next of these, larger ones run in pieces of the last; a graph keeps
 # its buffers, so each size costs memory.
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 # Runs before a graph is recorded: libraries choose their kernels and allocate in the first ones.
 _WARM_UP: Final = 3
+# Shapes of all networks together that may be compiled in a process.
+_MOST_COMPILED: Final = 250
 
 Forward = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def make_forward(module: nn.Module, mode: str, device: torch.device) -> tuple[Forward, str]:
-    """Return what runs a network on its device, and why it does not run as asked, or "".
+    """Return what runs a network on its device, and what there is to tell of that, or "".
 
     Args:
         module: maps a batch to a tensor or a tuple of tensors.
-        mode: "eager"; "graph": CUDA graphs; "compile": `torch.compile`, then CUDA graphs.
+        mode: "eager"; "graph": CUDA graphs; "compile": `torch.compile`, then CUDA graphs; without
+            Triton, which torch has on Linux, graphs alone.
         device: where the module is. On anything but CUDA it runs eagerly.
 
     Returns:
@@ -48,10 +53,13 @@ def make_forward(module: nn.Module, mode: str, device: torch.device) -> tuple[Fo
         return eager, ""
     if device.type != "cuda":
         return eager, f"{mode} needs an NVIDIA GPU, so it runs eagerly on {device.type}"
-    run = eager
-    if mode == "compile":
-        run = torch.compile(eager, dynamic=False, options={"triton.cudagraphs": False})
-    return FixedSizes(lambda example: record(run, example)), ""
+    if mode == "graph":
+        return FixedSizes(lambda example: record(eager, example)), "as CUDA graphs"
+    if find_spec("triton") is None:
+        note = "compile needs Triton, which is not installed, so it runs as CUDA graphs alone"
+        return FixedSizes(lambda example: record(eager, example)), note
+    run = torch.compile(eager, dynamic=False, options={"triton.cudagraphs": False})
+    return FixedSizes(lambda example: record_compiled(run, example)), "compiled, as CUDA graphs"
 
 
 class FixedSizes:
@@ -105,21 +113,30 @@ def record(run: Forward, example: Tensor) -> Forward:
     Returns:
         a function of that very batch, which writes into the same outputs each time.
     """
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(_WARM_UP):
-            run(example)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = run(example)
+    with torch.cuda.device(example.device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UP):
+                run(example)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outputs = run(example)
 
     def replay(batch: Tensor) -> tuple[Tensor, ...]:
         graph.replay()
         return outputs
 
     return replay
+
+
+def record_compiled(run: Forward, example: Tensor) -> Forward:
+    """Compile a network for one shape and record its graph; see `record`."""
+    # Beyond its limit of 8 torch.compile runs a function eagerly from then on, and says so only in
+    # its log; all our networks and all sizes count as one function there.
+    with torch._dynamo.config.patch(cache_size_limit=_MOST_COMPILED):
+        return record(run, example)
 
 
 def _layout(batch: Tensor) -> torch.memory_format:

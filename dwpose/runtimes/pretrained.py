@@ -19,6 +19,7 @@ def open_models(
     device: str,
     precision: str,
     folder: str | os.PathLike[str] | None,
+    mode: str = "eager",
 ) -> tuple[Session, Session | None, str]:
     """Find, load and start the pose network and the detector; see `DWPose.from_pretrained`.
 
@@ -33,10 +34,10 @@ def open_models(
         detector, notice = choose_detector(folder)
         # One line is enough: the first already names both files to fetch.
         notices.append("" if notices and notices[0] else notice)
-    first = _open("estimator", estimator, runtime, device, precision, folder)
+    first = _open("estimator", estimator, runtime, device, precision, folder, mode)
     second = None
     if detector is not None and detector != "none":
-        second = _open("detector", detector, runtime, device, precision, folder)
+        second = _open("detector", detector, runtime, device, precision, folder, mode)
     notice = next((n for n in notices if n), "")
     if notice:
         logger.info(notice)
@@ -69,13 +70,14 @@ def _open(
     device: str,
     precision: str,
     folder: str | os.PathLike[str] | None,
+    mode: str = "eager",
 ) -> Session:
     from ..weights.load import load_model
 
     model = load_model(name, folder=folder)
     if model.role != role:
         raise ValueError(f"{role} must name {_KIND[role]}; {model.name} is {_KIND[model.role]}")
-    return open_session(model, runtime, device, precision)
+    return open_session(model, runtime, device, precision, mode=mode)
 
 
 _KIND = {"estimator": "a pose network", "detector": "a person detector"}

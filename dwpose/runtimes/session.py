@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 Outputs = tuple[npt.NDArray[Any], ...]
+
+# How torch runs a network on an NVIDIA GPU; see `graphs`.
+MODES: Final = ("eager", "graph", "compile")
 
 
 class RuntimeUnavailable(RuntimeError):

@@ -38,7 +38,8 @@ class TorchSession:
     Attributes:
         info, input_size_hw, max_batch, input_dtype: see `session.Session`.
         output_shapes: see `session.output_shapes`.
-        module: the folded network, on the device. `move` puts it elsewhere.
+        module: the folded network, on the device. `move` puts it elsewhere; whoever moves it
+            otherwise calls `settle` before the next run.
 
     Raises:
         ValueError: the precision, the mode or the device string is unknown.
@@ -81,6 +82,7 @@ class TorchSession:
 
     def _prepare(self) -> None:
         """Choose what runs the network where it is now."""
+        self._place = self._weights_place()
         self._forward, note = make_forward(self.module, self._mode, self.device)
         reason = f"{self._reason}; {note}" if note else self._reason
         self.info = RuntimeInfo("torch", str(self.device), self._precision, reason)
@@ -94,6 +96,18 @@ class TorchSession:
             batch = torch.from_numpy(np.ascontiguousarray(images))
             batch = batch.to(self.device, self.dtype, memory_format=self._layout)
             return tuple(_to_numpy(output) for output in self._forward(batch))
+
+    def settle(self) -> None:
+        """Take notice that the network may have been moved away and back since the last run.
+
+        Recorded graphs read the weights where they once were; if they lie elsewhere now, graphs
+        are recorded anew.
+        """
+        if self._mode != "eager" and self._place != self._weights_place():
+            self._prepare()
+
+    def _weights_place(self) -> tuple[int, ...]:
+        return tuple(weight.data_ptr() for weight in self.module.parameters())
 
     def move(self, device: str) -> None:
         """Put the network on another device, for instance to free a GPU's memory meanwhile.

@@ -48,6 +48,9 @@ def test_files_of_the_folder_are_offered(models, tiny, models_folder):
     assert {"auto", "builtin-t", "dw-ll-384"} <= set(estimators)
     assert not {"notes.txt", "yolox_l.onnx", "yolox-l", "dw-ll-384-pth"} & set(estimators)
     assert {"auto", "none", "yolox-l", "tiny.safetensors"} <= set(schema.inputs[1].options)
+    from dwpose.runtimes.session import MODES
+
+    assert (schema.inputs[-1].id, tuple(schema.inputs[-1].options)) == ("mode", MODES)
 
 
 def test_the_kind_is_merged_with_that_of_extra_model_paths(models, folder_paths, models_folder):
@@ -117,6 +120,28 @@ def test_two_loaders_share_one_copy_and_a_dropped_one_is_gone(models, tiny, memo
     gc.collect()
     assert module() is None
     assert len(memory._networks) == 1
+
+
+def test_the_mode_is_told_and_keeps_models_apart(models, tiny):
+    plain, said = _load(models)
+    graph, info = _load(models, mode="graph")
+    assert "graph needs an NVIDIA GPU, so it runs eagerly on cpu" in info
+    assert "NVIDIA" not in said
+    assert graph.networks[0] is not plain.networks[0]
+
+
+def test_graphs_are_recorded_anew_where_comfyui_moved_the_weights(models, tiny):
+    model, _ = _load(models, mode="graph")
+    session = model.networks[0].session
+    model.prepare()
+    recorded = session._forward
+    model.prepare()
+    assert session._forward is recorded
+    held = [weight.data for weight in session.module.parameters()]
+    session.module.to(torch.float64).to(torch.float32)  # as offloaded and loaded again
+    assert held
+    model.prepare()
+    assert session._forward is not recorded
 
 
 def test_a_replaced_file_is_another_model(models, tiny):
@@ -214,6 +239,7 @@ def test_an_allowed_download_goes_into_our_folder_with_progress(
         ({"detector": "tiny.safetensors"}, "tiny.safetensors is an estimator"),
         ({"runtime": "tensorflow"}, "runtime must be one of"),
         ({"precision": "int8"}, "precision must be one of"),
+        ({"mode": "fast"}, "mode must be one of"),
         ({"estimator": "broken.safetensors"}, "broken.safetensors"),
     ],
 )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dwpose.commands import image, options
-from dwpose.pipeline import ORDERS
+from dwpose.pipeline import ORDERS, DWPose
 from dwpose.render import STYLES, map_size
+from dwpose.runtimes.session import MODES
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,29 @@ def test_parts_refuse():
 def test_names_repeated_for_help_are_those_of_the_library():
     assert tuple(STYLES) == options.STYLE_NAMES
     assert set(image.ORDERS) == set(ORDERS) - {"given"}
+    assert options.MODES == MODES
+
+
+def test_models_are_opened_as_asked(monkeypatch: pytest.MonkeyPatch):
+    asked: dict[str, Any] = {}
+
+    def open_model(*names: Any, **given: Any) -> Any:
+        asked.update(given, names=names)
+        return SimpleNamespace(info={}, notice="")
+
+    monkeypatch.setattr(DWPose, "from_pretrained", open_model)
+    parser = argparse.ArgumentParser()
+    options.add_models(parser)
+    words = ["--model", "a", "--detector", "none", "--runtime", "torch", "--device", "cuda:1"]
+    words += ["--precision", "bf16"]
+    options.open_model(parser.parse_args([*words, "--mode", "graph"]), print)
+    assert asked == {
+        "names": ("a", "none"),
+        "runtime": "torch",
+        "device": "cuda:1",
+        "precision": "bf16",
+        "mode": "graph",
+        "folder": None,
+    }
+    options.open_model(parser.parse_args(words), print)
+    assert asked["mode"] == "eager"

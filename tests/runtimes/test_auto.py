@@ -126,7 +126,7 @@ def model(**changes):
 
 
 def test_a_failing_start_falls_through_and_is_remembered(monkeypatch, caplog):
-    def start(_, plan, reason, exact):
+    def start(_, plan, reason, mode, exact):
         if plan.runtime == "onnxruntime" or plan.device != "cpu":
             raise (WeightsError if plan.device == "cpu" else RuntimeUnavailable)("it is broken")
         return SimpleNamespace(info=RuntimeInfo(plan.runtime, plan.device, plan.precision, reason))
@@ -189,6 +189,18 @@ def test_runtimes_give_the_same_and_exports_are_kept(small_model, monkeypatch):
     small_model.path.write_bytes(b"other weights")
     with pytest.raises(AssertionError, match="exported again"):
         open_session(small_model, "onnxruntime", "cpu")
+
+
+def test_a_mode_is_no_reason_to_choose_and_is_told(small_model):
+    by_torch = open_session(small_model, "torch", "cpu", mode="graph")
+    assert "graph needs an NVIDIA GPU, so it runs eagerly on cpu" in by_torch.info.reason
+    by_onnx = open_session(small_model, "auto", "cpu", "fp32", mode="compile", machine=WITH_ONNX)
+    assert by_onnx.info.runtime == "onnxruntime"
+    assert "compile is torch's on an NVIDIA GPU and not used here" in by_onnx.info.reason
+    plain = open_session(small_model, "auto", "cpu", "fp32", machine=WITH_ONNX)
+    assert "NVIDIA" not in plain.info.reason
+    with pytest.raises(ValueError, match="mode must be one of eager, graph, compile"):
+        open_session(small_model, mode="fast")
 
 
 def test_half_precision_onnx(small_model):

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from dwpose.runtimes import graphs  # noqa: E402
 from dwpose.runtimes.graphs import SIZES, FixedSizes, make_forward  # noqa: E402
 from dwpose.runtimes.torch_session import TorchSession  # noqa: E402
 
@@ -76,6 +77,62 @@ def test_modes_are_checked():
     forward, note = make_forward(torch.nn.Identity(), "eager", torch.device("cpu"))
     assert note == ""
     assert len(forward(torch.zeros(1))) == 1
+
+
+def test_a_gpu_runs_as_asked_or_says_why_not(monkeypatch):
+    gpu = torch.device("cuda")
+    network = torch.nn.Identity()
+    monkeypatch.setattr(graphs, "find_spec", lambda name: object())
+    assert make_forward(network, "graph", gpu)[1] == "as CUDA graphs"
+    assert make_forward(network, "compile", gpu)[1] == "compiled, as CUDA graphs"
+    monkeypatch.setattr(graphs, "find_spec", lambda name: None)
+    forward, note = make_forward(network, "compile", gpu)
+    assert isinstance(forward, FixedSizes)
+    assert "Triton" in note
+
+
+def test_every_size_of_every_network_is_compiled(monkeypatch):
+    """The limit of torch.compile is eight, for all of them together."""
+    compiled = []
+
+    def backend(module, _):
+        compiled.append(module)
+        return module.forward
+
+    def replayed(run, example):
+        run(example)
+        return run
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: real(f, dynamic=False, backend=backend))
+    monkeypatch.setattr(graphs, "record", replayed)
+    monkeypatch.setattr(graphs, "find_spec", lambda name: object())
+    torch._dynamo.reset()
+    for width in (2, 3):
+        network = torch.nn.Conv2d(3, width, 1).eval()
+        forward, _ = make_forward(network, "compile", torch.device("cuda"))
+        with torch.inference_mode():
+            for count in SIZES:
+                images = _images(count)
+                torch.testing.assert_close(forward(images)[0], network(images))
+    assert len(compiled) == 2 * len(SIZES) > 8
+
+
+def test_graphs_are_recorded_anew_where_weights_have_moved():
+    session = TorchSession(torch.nn.Conv2d(3, 2, 1), mode="graph")
+    recorded = session._forward
+    session.settle()
+    assert session._forward is recorded
+    held = [weight.data for weight in session.module.parameters()]  # so that others are taken
+    session.module.to(torch.float64).to(torch.float32)  # as to another device and back
+    assert held
+    session.settle()
+    assert session._forward is not recorded
+    eager = TorchSession(torch.nn.Conv2d(3, 2, 1))
+    recorded = eager._forward
+    eager.module.to(torch.float64)
+    eager.settle()
+    assert eager._forward is recorded
 
 
 @pytest.mark.gpu
