@@ -22,7 +22,7 @@ The rules, in their order, all numbers in `FollowOptions`:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -30,13 +30,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .filling import complete, expect_between, recognise
+from .follow_options import FollowCounts, FollowOptions
 from .geometry import iou_matrix, oks_nms
 from .io.frames import Frame
 from .people import pose_boxes
 from .skeleton import BODY
-from .tracking import Track, Tracker, TrackOptions
+from .tracking import Track, Tracker
 from .types import Boxes, People
-from .watching import Watch, WatchOptions
+from .watching import Watch
 
 Array: TypeAlias = npt.NDArray[Any]
 Detect: TypeAlias = Callable[[Sequence[Any]], list[Boxes]]
@@ -48,85 +49,6 @@ _CONFIDENCE_SHARE: Final = 0.2
 _SAME_BOX: Final = 0.4
 
 
-@dataclass(frozen=True)
-class FollowOptions:
-    """How people are followed; the module's head says what the numbers do.
-
-    Attributes:
-        stride, stride_near: a key frame every so many frames; what comes out is as many late.
-        detect_every: most frames between two runs of the detector.
-        detect_pause: least frames between runs that something gave rise to.
-        confidence_drop: 0..1.
-        min_body_points: confident body points that a person has at least, or
-        min_points: confident points anywhere (a face or a hand alone).
-        margin: of a box around the points before a detector's is known, as a share of the
-            longer side; keypoints end at the eyes and ankles.
-        max_margin: the most that is learned from a detector's box.
-        nms_threshold: OKS, 0..1.
-        max_people: keep the surest so many of a frame; all when None.
-        lost_s: seconds that somebody lost is looked for in each key frame.
-        fill_tolerance: how far a path may bend between key frames, see `filling.fill_between`.
-            With it filled points were as near to the truth as estimated ones on made-up clips.
-        watch: when pictures have changed.
-        track: who is who.
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
-
-    stride: int = 4
-    stride_near: int = 2
-    detect_every: int = 60
-    detect_pause: int = 3
-    confidence_drop: float = 0.6
-    min_body_points: int = 3
-    min_points: int = 12
-    margin: float = 0.1
-    max_margin: float = 0.35
-    nms_threshold: float = 0.7
-    max_people: int | None = None
-    lost_s: float = 0.4
-    fill_tolerance: float = 0.004
-    watch: WatchOptions = field(default_factory=WatchOptions)
-    track: TrackOptions = field(default_factory=TrackOptions)
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name in (
-            "stride",
-            "stride_near",
-            "detect_every",
-            "detect_pause",
-            "min_body_points",
-            "min_points",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("confidence_drop", "nms_threshold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in 0..1, got {getattr(self, name)}")
-        for name in ("margin", "max_margin", "lost_s", "fill_tolerance"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
-
-
-@dataclass
-class FollowCounts:
-    """What the work was.
-
-    Attributes:
-        frames, filled: yielded; of those, not estimated.
-        detections, crops: runs of the detector; poses estimated.
-        cuts: scenes that ended.
-    """
-
-    frames: int = 0
-    filled: int = 0
-    detections: int = 0
-    crops: int = 0
-    cuts: int = 0
-
-
 @dataclass
 class _Known:
     """What is remembered of a track besides where it is."""
@@ -136,7 +58,7 @@ class _Known:
 
 
 class Follower:
-    """Follows the people of one film.
+    """Follows the people of one film by their boxes; `batch_following` looks at each frame instead.
 
     Args:
         detect: finds people: pictures to boxes.

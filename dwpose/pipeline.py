@@ -17,7 +17,7 @@ from .detector import PersonDetector
 from .estimator import Estimator, find_one_person
 from .geometry import OKS_NMS_THRESHOLD, box_center_scale, fix_aspect, oks_nms
 from .io.boxes import boxes_of_masks, read_boxes
-from .io.images import ImageArray, is_batch, load_image, split_batch
+from .io.images import CHUNK_PIXELS, ImageArray, is_batch, load_image, split_batch
 from .pose_options import ORDERS, PoseOptions
 from .runtimes.pretrained import open_models
 from .runtimes.session import RuntimeInfo, Session
@@ -25,10 +25,6 @@ from .second_look import look_again
 from .types import DEFAULT_THRESHOLD, Boxes, People
 
 Progress = Callable[[int, int], None]
-
-# Pictures that are worked on together are bounded in number by the batch sizes, and in size by
-# this many pixels (two of 8K, thirty of 1080p), so that long lists of files need little memory.
-_CHUNK_PIXELS: Final = 64_000_000
 
 # Keypoints at or below it do not count for the pose's score (keypoint_score_thr of DWPose's
 # evaluation settings).
@@ -246,7 +242,7 @@ class DWPose:
         for i in range(total):
             chunk.append(load_image(images[i], names or f"images[{i}]"))
             pixels = sum(image.shape[0] * image.shape[1] for image in chunk)
-            if i + 1 < total and len(chunk) < self._chunk_size and pixels < _CHUNK_PIXELS:
+            if i + 1 < total and len(chunk) < self._chunk_size and pixels < CHUNK_PIXELS:
                 continue
             span = range(done, i + 1)
             given = None

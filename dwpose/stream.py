@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .batch_following import BatchFollower
 from .following import Follower, FollowOptions
 from .io.frames import FrameSource, Webcam, open_frames
 from .one_euro import OneEuroOptions
@@ -34,7 +35,7 @@ def make_follower(
     options: FollowOptions | None = None,
     second_look: SecondLookOptions | None = None,
 ) -> Follower:
-    """Return a `Follower` that works with these networks.
+    """Return a `Follower` that works with these networks; a `BatchFollower` where a batch is set.
 
     Without a detector the main person, and nobody else, is looked for in the whole picture, as for
     single pictures, wherever the detector would run.
@@ -52,9 +53,11 @@ def make_follower(
         return look_again(images, pose.estimator(images, boxes), pose.estimator, second_look)
 
     estimate = pose.estimator if second_look is None else look_twice
+    options = options or FollowOptions()
+    kind = BatchFollower if options.batch else Follower
     if pose.detector is None:
-        return Follower(look_at_all, estimate, replace(options or FollowOptions(), max_people=1))
-    return Follower(pose.detector, estimate, options)
+        return kind(look_at_all, estimate, replace(options, max_people=1))
+    return kind(pose.detector, estimate, options)
 
 
 def stream(
@@ -85,7 +88,8 @@ def stream(
         second_look: look again at small hands and faces; None does not.
         sanity: which impossible things are mended; None mends nothing.
         smoothing: how strongly poses are steadied; None leaves them as the network saw them.
-        **numbers: fields of `FollowOptions`, instead of or on top of `options`.
+        **numbers: fields of `FollowOptions`, instead of or on top of `options`. On a GPU
+            ``batch=32`` looks at each frame, so many together, instead of following boxes.
 
     Yields:
         uint8 [H, W, 3] RGB and the people in it, who keep their `track_ids`.

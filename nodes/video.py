@@ -78,6 +78,18 @@ class VideoToKeypoints(UsesDefaultModel):
                 advanced(shared.detector_threshold_input()),
                 shared.second_look_input(),
                 model_input(),
+                advanced(
+                    io.Int.Input(
+                        "batch",
+                        default=0,
+                        min=0,
+                        max=256,
+                        optional=True,
+                        tooltip="For a GPU: look at every frame, with the detector, and at so many "
+                        "frames together, instead of following boxes; estimate_every and "
+                        "detect_every do not count then. 0 = off.",
+                    )
+                ),
             ],
             outputs=[
                 pose_output(
@@ -113,6 +125,7 @@ class VideoToKeypoints(UsesDefaultModel):
         detector_threshold: float = 0.3,
         second_look: bool = False,
         model: PoseModel | None = None,
+        batch: int = 0,
     ) -> Any:
         """Follow frame by frame."""
         from ..dwpose.following import FollowOptions
@@ -123,7 +136,7 @@ class VideoToKeypoints(UsesDefaultModel):
         chosen.prepare()
         follower = make_follower(
             Patient(chosen, detector_threshold),
-            FollowOptions(stride=estimate_every, detect_every=detect_every),
+            FollowOptions(batch=batch, stride=estimate_every, detect_every=detect_every),
             SecondLookOptions() if second_look else None,
         )
         keypoints: list[dict[str, Any]] = []
@@ -145,8 +158,8 @@ class VideoToKeypoints(UsesDefaultModel):
 class Patient:
     """The networks of a model as `dwpose.stream` wants them, with ComfyUI's manners.
 
-    Cancel is asked for before each run, and where memory is out it is tried once with half the
-    batch.
+    Cancel is asked for before and after each run, and where memory is out it is tried once with
+    half the batch.
 
     Args:
         model: the networks.
@@ -165,10 +178,13 @@ class Patient:
     def _detect(self, images: Any) -> list[Boxes]:
         detector = self._model.pipeline.detector
         assert detector is not None
-        return self._try(lambda: detector(images, score_threshold=self._score))
+        return self._try(
+            lambda: detector(images, score_threshold=self._score, on_batch=check_interrupt)
+        )
 
     def _estimate(self, images: Any, boxes: Any) -> list[People]:
-        return self._try(lambda: self._model.pipeline.estimator(images, boxes))
+        estimator = self._model.pipeline.estimator
+        return self._try(lambda: estimator(images, boxes, on_batch=check_interrupt))
 
     def _try(self, run: Any) -> Any:
         check_interrupt()

@@ -308,6 +308,12 @@ def test_the_command(model, film, tmp_path, capsys):
     assert "2 people" in capsys.readouterr().err
 
 
+def test_the_command_looks_at_each_frame_if_told_to(model, film, tmp_path, capsys):
+    assert main(["video", str(film), "--json", str(tmp_path / "p.json"), "--batch", "8"]) == 0
+    assert model.oracle.detections == len(TICKS)
+    assert f"{len(TICKS)} looks at whole pictures" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

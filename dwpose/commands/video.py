@@ -44,11 +44,14 @@ examples:
   dwpose video dance.mp4 -o pose.mp4 --retarget torso=1,arm=0.6,leg=0.9
   dwpose video dance.mp4 -o pose.mp4 --stride 1 --detect-every 1 --no-smooth --no-sanity
       each frame by itself, as the network sees it, many times slower
+  dwpose video dance.mp4 -o pose.mp4 --batch 32 --mode graph
+      on an NVIDIA GPU: each frame, with the detector, 32 frames together
 
 Killed and started again with the same call, it goes on with the very same result. The
-finished frames are in OUT.poses.jsonl until all is done; those since the last key frame, and of at
-most the last 0.2 s of work before it, are done again. With --keep-journal that file stays, and
-another call with other smoothing, checks, proportions or drawing takes the poses from it.
+finished frames are in OUT.poses.jsonl until all is done; those since the last key frame or the
+last batch, and of at most the last 0.2 s of work before it, are done again. With --keep-journal
+that file stays, and another call with other smoothing, checks, proportions or drawing takes the
+poses from it.
 
 exit codes: 0 done, 1 the work failed, 2 wrong call or no film
 """
@@ -88,6 +91,13 @@ def add_parser(subparsers: Any) -> None:
         help="most frames without a look at the whole picture (60)",
     )
 
+    add(
+        "--batch",
+        type=parse_count,
+        metavar="N",
+        help="on a GPU: look at each frame, with the detector, N frames together, instead of "
+        "following boxes (the two above do not count then)",
+    )
     add("--second-look", action="store_true", help="look again at small hands and faces")
 
     group = parser.add_argument_group("finishing poses")
@@ -135,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     from ..types import DEFAULT_THRESHOLD
     from ..video import FilmOptions, run_film
 
-    numbers = {"stride": args.stride, "detect_every": args.detect_every}
+    numbers = {"batch": args.batch, "stride": args.stride, "detect_every": args.detect_every}
     try:
         if args.output is None and args.json is None:
             raise ValueError(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -32,6 +32,9 @@ ImageArray: TypeAlias = npt.NDArray[np.uint8]
 # these limits the numbers are on another scale (usually 0..255) and guessing would hide a mistake.
 _FLOAT_RANGE = (-1.0, 2.0)
 _BACKGROUND = 255
+# Pictures that are worked on together are bounded in number by batch sizes, and in size by this
+# many pixels (two of 8K, thirty of 1080p), so that long lists and films need little memory.
+CHUNK_PIXELS: Final = 64_000_000
 _SAVE_QUALITY = 95
 
 

@@ -103,6 +103,30 @@ def test_the_detector_rests_and_frames_between_are_filled(node, make_model, memo
     assert sum(model.pipeline.estimator.session.asked) < 20
 
 
+def test_a_batch_looks_at_every_frame(node, pack, make_model, memory_video, management):
+    model = make_model()
+    asked: list[int] = []
+    find = model.pipeline.detector.session
+    model.pipeline.detector.session = lambda images: asked.append(len(images)) or find(images)
+    keypoints, count, _, people = node.VideoToKeypoints.execute(
+        memory_video(10), model=model, batch=4
+    ).args
+    assert (sum(asked), sum(model.pipeline.estimator.session.asked)) == (10, 10)
+    assert (len(keypoints), count, people) == (10, 10, 1)
+    # Cancel is asked for after each run of a network, not only between batches.
+    asked.clear()
+
+    def cancelled(images):
+        management.interrupted = len(asked) == 2
+        asked.append(len(images))
+        return find(images)
+
+    model.pipeline.detector.session = cancelled
+    with pytest.raises(management.InterruptProcessingException):
+        node.VideoToKeypoints.execute(memory_video(10), model=model, batch=10)
+    assert asked == [1, 1, 1]
+
+
 def test_a_file_is_streamed(node, make_model, impl, film_file):
     video = impl.VideoFromFile(str(film_file))
     video.get_components = lambda: pytest.fail("all frames at once")
