@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +9,6 @@ from torch import Tensor, nn
 
 from ..models.rtmpose import RTMPose
 from ..simcc import SPLIT
-from ..skeleton import NUM_KEYPOINTS, PARTS
 from .losses import coarse_map_loss, kl_discrete_loss
 
 # Strides of the maps of `CoarseHeads`.
@@ -54,11 +52,6 @@ class StudentAlone(nn.Module):
         max_epochs: length of the run, in the unit of `forward`'s epoch.
         coarse: weight of the coarse maps' loss at the start; 0 leaves `CoarseHeads` out.
         coarse_until: share of the run over which that loss fades out.
-        emphasis: factors on the points' weights by part (see `skeleton.PARTS`); all are scaled so
-            that the mean over the 133 points stays 1.
-
-    Raises:
-        ValueError: an unknown part, or a factor below 0.
     """
 
     def __init__(
@@ -68,7 +61,6 @@ class StudentAlone(nn.Module):
         *,
         coarse: float = 0.0,
         coarse_until: float = 0.5,
-        emphasis: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -76,9 +68,6 @@ class StudentAlone(nn.Module):
         self.coarse_weight = coarse
         self.coarse_until = coarse_until
         self.coarse = CoarseHeads(student) if coarse else None
-        self.factors: Tensor | None
-        factors = point_factors(emphasis) if emphasis else None
-        self.register_buffer("factors", factors, persistent=False)
 
     def forward(
         self,
@@ -102,9 +91,6 @@ class StudentAlone(nn.Module):
         Returns:
             "loss_kpt", and "loss_coarse_8", "..._16" and "..._32" while they last.
         """
-        if self.factors is not None:
-            weights = self.factors if weights is None else weights * self.factors
-            weights = weights.expand(labels_x.shape[:2])
         fade = 1 - epoch / max(self.coarse_until * self.max_epochs, 1e-9)
         if self.coarse is None or fade <= 0:
             simcc_x, simcc_y = self.student(images)
@@ -134,26 +120,6 @@ class StudentAlone(nn.Module):
             student: an averaged copy of `self.student` to take instead.
         """
         return copy_network(self.student if student is None else student, self.student)
-
-
-def point_factors(emphasis: Mapping[str, float]) -> Tensor:
-    """Return float32 [133], a factor for each point; their mean is 1.
-
-    Args:
-        emphasis: factors by part; those of other parts are 1 before scaling.
-
-    Raises:
-        ValueError: an unknown part, or a factor below 0.
-    """
-    factors = torch.ones(NUM_KEYPOINTS)
-    for part, factor in emphasis.items():
-        if part not in PARTS or factor < 0:
-            raise ValueError(
-                f"emphasis: {part}={factor:g} is no factor of at least 0 on one of "
-                + ", ".join(PARTS)
-            )
-        factors[PARTS[part]] = factor
-    return factors / factors.mean()
 
 
 def copy_network(source: nn.Module, like: RTMPose) -> RTMPose:

@@ -13,11 +13,9 @@ from pathlib import Path
 
 import torch
 
-from dwpose.commands.options import parse_strengths
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.calibrate import scale_scores, score_gain
 from dwpose.training.checkpoint import save_network
-from dwpose.training.distill import load_teacher
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
 from dwpose.training.pool import CropPool, PoolSource
@@ -40,9 +38,6 @@ class Settings:
         held_out: folder of rendered crops that are never learned from; measured on, and used to
             put the scores on the usual scale at the end.
         size: RTMPose size letter.
-        init: a trained network to go on from: a catalogue id or a file. Set `coarse` to 0 then.
-        emphasis: factors on parts' points with commas between, such as "body=3,face=0.5": the face
-            has 68 of the 133 points, and learns first.
         iterations: length of the schedule, taken up to whole epochs of 250.
         batch: crops a step.
         rate: full learning rate.
@@ -57,8 +52,6 @@ class Settings:
     pool: str = "runs/pool"
     held_out: str = "runs/held_out"
     size: str = "t"
-    init: str | None = None
-    emphasis: str = ""
     iterations: int = 6000
     batch: int = 32
     rate: float = 1e-3
@@ -75,11 +68,7 @@ def run(settings: Settings, folder: Path) -> None:
     ranks = join(settings.device)
     pool, held_out = CropPool(Path(settings.pool)), CropPool(Path(settings.held_out))
     torch.manual_seed(settings.seed)
-    if settings.init:
-        network = load_teacher(settings.init)
-    else:
-        network = RTMPose(rtmpose_config(settings.size, pool.size_hw))
-    emphasis = parse_strengths(settings.emphasis) if settings.emphasis else None
+    network = RTMPose(rtmpose_config(settings.size, pool.size_hw))
     # At least two, so that a dry run fades too.
     length = max(1, min(EPOCH, settings.iterations // 2))
     epochs = -(-settings.iterations // length)
@@ -99,7 +88,7 @@ def run(settings: Settings, folder: Path) -> None:
         minutes=settings.minutes,
     )
     trainer = Trainer(
-        StudentAlone(network, epochs, coarse=settings.coarse, emphasis=emphasis),
+        StudentAlone(network, epochs, coarse=settings.coarse),
         PoolSource(pool, settings.batch, length, settings.seed, rank=ranks.rank),
         config,
         folder,
