@@ -335,11 +335,11 @@ def to_openpose(
             f"keypoints must be [..., 133, 2] and scores [..., 133], got {list(keypoints.shape)} "
             f"and {list(scores.shape)}"
         )
-    shoulders = [_LEFT_SHOULDER, _RIGHT_SHOULDER]
-    points = keypoints[..., _OPENPOSE_SOURCE, :]
-    points[..., NECK, :] = keypoints[..., shoulders, :].mean(axis=-2)
-    values = scores[..., _OPENPOSE_SOURCE]
-    values[..., NECK] = (scores[..., shoulders] > neck_threshold).all(axis=-1)
+    left, right = _LEFT_SHOULDER, _RIGHT_SHOULDER
+    points = keypoints.take(_OPENPOSE_SOURCE, axis=-2)
+    points[..., NECK, :] = (keypoints[..., left, :] + keypoints[..., right, :]) / 2
+    values = scores.take(_OPENPOSE_SOURCE, axis=-1)
+    values[..., NECK] = (scores[..., left] > neck_threshold) & (scores[..., right] > neck_threshold)
     return points, values
 
 

@@ -6,6 +6,7 @@ import colorsys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -19,8 +20,11 @@ from .styles import BODY_COLOURS, BODY_LIMB_COLOURS, FACE_DOT, HAND_DOT, PoseSty
 Array: TypeAlias = npt.NDArray[Any]
 Kind: TypeAlias = Literal["limb", "line", "dot"]
 
-_EYES: Final = [14, 15]
-_EDGES: Final = np.array(HAND_EDGES)
+_EYES: Final = (14, 15)
+_EDGES: Final = np.array(HAND_EDGES).T.copy()  # [2, 20]
+_JOINTS: Final = np.arange(21)
+_HANDS: Final = np.array((OPENPOSE_LEFT_HAND.start, OPENPOSE_RIGHT_HAND.start))
+_FACE: Final = range(OPENPOSE_FACE.start, OPENPOSE_FACE.stop)
 # 0..1 [20, 3]; where brightness is a score, the product is rounded, not the colour.
 _HAND_HUES: Final = np.array([colorsys.hsv_to_rgb(i / 20, 1.0, 1.0) for i in range(20)])
 
@@ -66,7 +70,10 @@ def _times(size: int, factor: float) -> int:
     return size if factor == 1 else max(1, round(size * factor))
 
 
-def _sizes(style: PoseStyle, canvas: tuple[int, int], options: DrawOptions) -> _Sizes:
+@lru_cache(maxsize=64)
+def _sizes(
+    style: PoseStyle, canvas: tuple[int, int], line_scale: float, dot_scale: float
+) -> _Sizes:
     limb, dot = style.limb_half_width, style.dot_radius
     hand_line, hand_dot = style.hand_thickness, style.hand_dot_radius
     if style.widths == "xinsir":
@@ -79,11 +86,11 @@ def _sizes(style: PoseStyle, canvas: tuple[int, int], options: DrawOptions) -> _
         limb = dot = max(int(min(canvas) / 200) - 1, 1)
         hand_line = hand_dot = style.hand_width or max(limb // 2, 1)
     return _Sizes(
-        _times(limb, options.line_scale),
-        _times(dot, options.dot_scale),
-        _times(hand_line, options.line_scale),
-        _times(hand_dot, options.dot_scale),
-        _times(style.face_dot_radius, options.dot_scale),
+        _times(limb, line_scale),
+        _times(dot, dot_scale),
+        _times(hand_line, line_scale),
+        _times(hand_dot, dot_scale),
+        _times(style.face_dot_radius, dot_scale),
     )
 
 
@@ -108,13 +115,14 @@ def _rgba(colours: Any) -> Array:
 class _Tables:
     """A style's limbs, dots and colours as arrays, with or without body and feet."""
 
-    limbs: Array  # [L, 2]
+    limbs: Array  # [2, L]
     limb_colours: Array  # [L, 4]
     dimmed: Array  # [L, 4]
     dots: Array  # [D]
     dot_colours: Array  # [D, 4]
     hand_colours: Array  # [20, 4]
     hand_dot: Array  # [1, 4]
+    face: Array  # [F], the points that a face may have
     face_dot: Array  # [1, 4]
 
 
@@ -126,15 +134,32 @@ def _tables(style: PoseStyle, body: bool, feet: bool) -> _Tables:
     dimmed = limb_colours.copy()
     dimmed[:, :3] = limb_colours[:, :3] * style.dim
     return _Tables(
-        np.array([limb[:2] for limb in limbs], np.int64).reshape(-1, 2),
+        np.array([limb[:2] for limb in limbs], np.int64).reshape(-1, 2).T.copy(),
         limb_colours,
         dimmed,
         np.array([dot[0] for dot in dots], np.int64),
         _rgba([dot[1] for dot in dots]),
         _rgba(style.hand_colours),
         _rgba(HAND_DOT),
+        np.array((*(_EYES if style.eyes_with_face else ()), *_FACE), np.int64),
         _rgba(FACE_DOT),
     )
+
+
+def _split(shapes: Shapes, owners: Array, count: int) -> list[Shapes]:
+    """Shapes of each of the owners 0 to `count` - 1; `owners` [N] is sorted."""
+    cuts = owners.searchsorted(np.arange(count + 1)).tolist()
+    colours = shapes.colours
+    return [
+        Shapes(
+            shapes.kind,
+            shapes.part,
+            shapes.points[low:high],
+            shapes.sizes[low:high],
+            colours if len(colours) == 1 else colours[low:high],
+        )
+        for low, high in pairwise(cuts)
+    ]
 
 
 def _bright(rgb: Array, scores: Array) -> Array:
@@ -146,7 +171,7 @@ class _Draughtsman:
 
     def __init__(self, points: Points, style: PoseStyle, options: DrawOptions) -> None:
         self.points, self.style, self.options = points, style, options
-        self.sizes = _sizes(style, points.canvas_hw, options)
+        self.sizes = _sizes(style, points.canvas_hw, options.line_scale, options.dot_scale)
         feet = style.feet_default if options.feet is None else options.feet
         self.face_on = style.face_default if options.face is None else options.face
         self.tables = _tables(style, bool(options.body), bool(feet))
@@ -154,108 +179,106 @@ class _Draughtsman:
     def shapes(self) -> Iterator[Shapes]:
         """All shapes in the order of drawing."""
         style = self.style
-        people = range(len(self.points.xy))
-        groups = [people] if style.order == "by_part" else [range(i, i + 1) for i in people]
+        people, step = self.points.shape
+        groups = (
+            [range(people)]
+            if style.order == "by_part"
+            else [range(i, i + 1) for i in range(people)]
+        )
         for group in groups:
-            bodies = np.array(group[:1] if style.first_person_only else group)
+            # The row of each person's point 0.
+            rows = np.array(group) * step
+            bodies = rows[:1] if style.first_person_only else rows
             yield self._limbs(bodies)
             yield self._body_dots(bodies)
             if self.face_on and style.face_before_hands:
                 yield self._faces(bodies)
             if self.options.hands:
-                sides = (OPENPOSE_LEFT_HAND, OPENPOSE_RIGHT_HAND)
-                hands = [(person, side) for side in sides for person in group]
-                for person, side in hands[:2] if style.first_two_hands else hands:
-                    yield from self._hand(person, side)
+                hands = (_HANDS[:, None] + rows).reshape(-1)
+                yield from self._hands(hands[:2] if style.first_two_hands else hands)
             if self.face_on and not style.face_before_hands:
                 yield self._faces(bodies)
 
     def _limbs(self, people: Array) -> Shapes:
         """One limb of all these people, then the next limb."""
-        limbs, points = self.tables.limbs, self.points
-        known = points.ends[people]
-        limb, person = np.nonzero((known[:, limbs[:, 0]] & known[:, limbs[:, 1]]).T)
-        at = (people[person][:, None], limbs[limb])  # [N, 2]
-        ends = points.xy[at]
+        points = self.points
+        at, drawn = _both(points.ends, self.tables.limbs[..., None] + people)
+        limb = drawn // len(people)
         if self.style.shortest_limb:
-            long = _lengths(ends) >= self.style.shortest_limb
-            limb, ends = limb[long], ends[long]
-            at = (at[0][long], at[1][long])
-        colours = self.tables.dimmed[limb]
+            long = _lengths(points.xy.take(at, axis=0)) >= self.style.shortest_limb
+            limb, at = limb[long], at[long]
+        colours = self.tables.dimmed.take(limb, axis=0)
         if self.style.brightness_is_score:
-            bright = _bright(self.tables.limb_colours[limb, :3], points.scores[at].prod(axis=1))
-            colours[:, :3] = bright * self.style.dim
-        return self._lines("limb", "body", ends, self.sizes.limb, ends, colours, at)
+            rgb = self.tables.limb_colours.take(limb, axis=0)[:, :3]
+            colours[:, :3] = _bright(rgb, points.scores.take(at).prod(axis=1)) * self.style.dim
+        return self._lines("limb", "body", at, self.sizes.limb, colours)
 
     def _body_dots(self, people: Array) -> Shapes:
         """One dot of all these people, then the next dot."""
-        numbers = self.tables.dots
-        dot, person = np.nonzero(self.points.dots[people][:, numbers].T)
-        at = (people[person], numbers[dot])
-        return self._dots("body", at, self.tables.dot_colours[dot], self.sizes.dot)
+        at = (self.tables.dots[:, None] + people).reshape(-1)
+        drawn = self.points.dots.take(at).nonzero()[0]
+        colours = self.tables.dot_colours.take(drawn // len(people), axis=0)
+        return self._dots("body", at.take(drawn), colours, self.sizes.dot)
 
-    def _hand(self, person: int, side: slice) -> Iterator[Shapes]:
-        """The lines of one hand and the dots over them."""
-        points = self.points
-        shown = points.dots[person, side]
-        if not shown.any():
-            return
-        drawn = np.flatnonzero(shown[_EDGES[:, 0]] & shown[_EDGES[:, 1]])
-        at = (person, side.start + _EDGES[drawn])  # [N, 2]
-        colours = self.tables.hand_colours[drawn]
+    def _hands(self, wrists: Array) -> Iterator[Shapes]:
+        """The lines of one hand and the dots over them, then the next hand."""
+        points, count = self.points, len(wrists)
+        at, drawn = _both(points.dots, _EDGES[:, None] + wrists[:, None])
+        hand, edge = np.divmod(drawn, _EDGES.shape[1])
+        colours = self.tables.hand_colours.take(edge, axis=0)
         if self.style.brightness_is_score:
-            level = np.clip(np.trunc(points.scores[at].prod(axis=1) * 255), 0, 255)
-            colours[:, :3] = np.rint(_HAND_HUES[drawn] * level[:, None])
-        ends, whole, thickness = points.xy[at], points.whole[at], self.sizes.hand_line
-        yield self._lines("line", "hand", ends, thickness, whole, colours, at)
-        at = (person, side.start + np.flatnonzero(shown))
-        yield self._dots("hand", at, self.tables.hand_dot, self.sizes.hand_dot)
+            level = np.clip(np.trunc(points.scores.take(at).prod(axis=1) * 255), 0, 255)
+            colours[:, :3] = np.rint(_HAND_HUES[edge] * level[:, None])
+        lines = self._lines("line", "hand", at, self.sizes.hand_line, colours)
+        at = (wrists[:, None] + _JOINTS).reshape(-1)
+        drawn = points.dots.take(at).nonzero()[0]
+        dots = self._dots("hand", at.take(drawn), self.tables.hand_dot, self.sizes.hand_dot)
+        by_hand = _split(lines, hand, count), _split(dots, drawn // len(_JOINTS), count)
+        for pair in zip(*by_hand, strict=True):
+            yield from pair
 
     def _faces(self, people: Array) -> Shapes:
         """All face points of all these people."""
-        points = self.points
-        shown = np.zeros((len(people), points.dots.shape[1]), np.bool_)
-        shown[:, OPENPOSE_FACE] = points.dots[people, OPENPOSE_FACE]
-        if self.style.eyes_with_face:
-            eyes = (points.dots & points.positive)[people][:, _EYES]
-            shown[:, _EYES] = eyes & points.has_face[people, None]
-        person, number = np.nonzero(shown)
-        at = (people[person], number)
+        at = (people[:, None] + self.tables.face).reshape(-1)
+        at = at[self.points.face.take(at)]
         return self._dots("face", at, self.tables.face_dot, self.sizes.face_dot)
 
-    def _lines(
-        self,
-        kind: Kind,
-        part: str,
-        ends: Array,
-        size: int,
-        measured: Array,
-        colours: Array,
-        at: tuple[Any, Array],
-    ) -> Shapes:
-        """Limbs or lines between the points `at` [N, 2] of person and point numbers.
-
-        Where widths follow lengths, those between the points `measured` [N, 2, 2] count.
-        """
+    def _lines(self, kind: Kind, part: str, at: Array, size: int, colours: Array) -> Shapes:
+        """Limbs or lines between the points in the rows `at` [N, 2]."""
+        ends = self.points.xy.take(at, axis=0)
         sizes = [size] * len(ends)
         if self.style.widths == "by_length":
             scale = self.options.line_scale
-            lengths = _lengths(measured).tolist()
+            lengths = _lengths(ends if kind == "limb" else ends.astype(np.int64)).tolist()
             sizes = [_times(_width_by_length(length), scale) for length in lengths]
         if self.points.opacity is not None:
-            colours[:, 3] = self.points.opacity[at].min(axis=1)
+            colours[:, 3] = self.points.opacity.take(at).min(axis=1)
         return Shapes(kind, part, ends, sizes, colours)
 
-    def _dots(self, part: str, at: tuple[Any, Array], colours: Array, radius: int) -> Shapes:
-        """Dots at the points `at` [N] of person and point numbers."""
-        xy = self.points.xy[at]
+    def _dots(self, part: str, at: Array, colours: Array, radius: int) -> Shapes:
+        """Dots at the points in the rows `at` [N]."""
         if self.style.brightness_is_score or self.points.opacity is not None:
-            colours = np.repeat(colours, len(xy), axis=0) if len(colours) == 1 else colours
+            colours = np.repeat(colours, len(at), axis=0) if len(colours) == 1 else colours
         if self.style.brightness_is_score:
-            colours[:, :3] = _bright(colours[:, :3], self.points.scores[at])
+            colours[:, :3] = _bright(colours[:, :3], self.points.scores.take(at))
         if self.points.opacity is not None:
-            colours[:, 3] = self.points.opacity[at]
-        return Shapes("dot", part, xy, [radius] * len(xy), colours)
+            colours[:, 3] = self.points.opacity.take(at)
+        return Shapes("dot", part, self.points.xy.take(at, axis=0), [radius] * len(at), colours)
+
+
+def _both(known: Array, ends: Array) -> tuple[Array, Array]:
+    """Choose the lines whose ends are both known.
+
+    Args:
+        known: bool, by row.
+        ends: rows of the ends of any number of lines [2, ...].
+
+    Returns:
+        rows [N, 2] of those whose ends are known, and which they are [N].
+    """
+    first, second = ends.reshape(2, -1)
+    drawn = (known.take(first) & known.take(second)).nonzero()[0]
+    return np.stack((first.take(drawn), second.take(drawn)), axis=1), drawn
 
 
 def lay_out(

@@ -8,6 +8,7 @@ them (colours, widths, order and rounding), pixel for pixel on OpenCV.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from ..skeleton import BODY_LIMBS
@@ -150,6 +151,16 @@ class PoseStyle:
     swap_red_blue: bool = False
     first_person_only: bool = False
     first_two_hands: bool = False
+
+    def __hash__(self) -> int:
+        """By name alone: styles are keys of caches, and hashing every colour takes long."""
+        return hash(self.name)
+
+    @cached_property
+    def has_toes(self) -> bool:
+        """Whether a limb or a dot of the feet is at `LEFT_TOE` or `RIGHT_TOE`."""
+        ends = [end for *limb, _ in self.feet_limbs for end in limb]
+        return max((*ends, *(dot[0] for dot in self.feet_dots)), default=0) >= LEFT_TOE
 
 
 DWPOSE: Final = PoseStyle("dwpose", "The original program; what most ControlNets learnt from.")
