@@ -156,7 +156,7 @@ def measure(
     for count in batches:
         images = np.zeros((count, 3, *size_hw), np.float32)
         batch = torch.zeros(count, 3, *size_hw, device=device, dtype=DTYPES[precision])
-        batch = batch.contiguous(memory_format=session._layout)
+        batch = batch.contiguous(memory_format=session.layout)
         with torch.inference_mode():
             ms = spend(device, lambda b=batch: session._forward(b), args.repeats, 5)
         inner[count] = {"ms": ms, "per_s": count / ms * 1e3}

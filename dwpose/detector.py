@@ -8,93 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from .geometry import letterbox_ratio, nms
-from .runtimes.scratch import scratch_planes
-from .runtimes.session import Outputs, Session, output_shapes, pick_batch_size
-from .runtimes.threads import in_parallel
+from .runtimes.letterbox import FILL as FILL
+from .runtimes.letterbox import letterbox, letterbox_bytes, shrunk_hw
+from .runtimes.session import Outputs, Session, output_shapes, pick_batch_size, runs_on_gpu
+from .runtimes.threads import in_parallel, overlap
 from .types import Boxes
+
+if TYPE_CHECKING:
+    from .runtimes.on_device import DeviceRun
 
 Array = npt.NDArray[Any]
 
-# Fill of the letterbox, strides of the three heads, thresholds: DWPose's cv_ox_det / onnxdet.
-FILL: Final = 114
+# Strides of the three heads, thresholds: DWPose's cv_ox_det / onnxdet.
 STRIDES: Final = (8, 16, 32)
 SCORE_THRESHOLD: Final = 0.3
 NMS_THRESHOLD: Final = 0.45
 DEFAULT_SIZE_HW: Final = (640, 640)
 # "person" among COCO's 80 classes, and the only class of person detectors.
 PERSON: Final = 0
-
-
-def letterbox(
-    image: npt.NDArray[np.uint8],
-    size_hw: tuple[int, int],
-    swap_channels: bool = False,
-    out: npt.NDArray[np.float32] | None = None,
-    filled_hw: tuple[int, int] | None = None,
-    gain: float = 1.0,
-) -> tuple[npt.NDArray[np.float32], float]:
-    """Fit a picture into the top left corner of the network's input, grey elsewhere.
-
-    Args:
-        image: uint8 [H, W, 3].
-        size_hw: height h and width w of the input in pixels.
-        swap_channels: reverse the channels, RGB to BGR.
-        out: float32 [3, h, w] to write into; made when None.
-        filled_hw: height and width of a picture that lies in `out` already, with its grey.
-        gain: factor on all numbers.
-
-    Returns:
-        float32 [3, h, w] in 0..255 times `gain`, and the factor from source to input pixels.
-    """
-    height, width = size_hw
-    new_h, new_w = shrunk_hw(image.shape[:2], size_hw)
-    small, *planes = scratch_planes("letterbox", new_h, new_w)
-    if (new_h, new_w) == image.shape[:2]:
-        small = image
-    else:
-        cv2.resize(image, (new_w, new_h), dst=small, interpolation=_interpolation(image, small))
-    cv2.split(small, planes)
-    if out is None:
-        out = np.empty((3, height, width), np.float32)
-        filled_hw = None
-    if filled_hw != (new_h, new_w):
-        out[:, new_h:] = FILL * gain
-        out[:, :new_h, new_w:] = FILL * gain
-    # Whole planes: splitting and converting are vectorised, a strided transpose is not.
-    for channel, plane in enumerate(planes):
-        target = out[2 - channel if swap_channels else channel, :new_h, :new_w]
-        if gain == 1:
-            target[:] = plane
-        else:
-            np.multiply(plane, np.float32(gain), out=target)
-    return out, letterbox_ratio(image.shape[:2], size_hw)
-
-
-def shrunk_hw(image_hw: tuple[int, ...], size_hw: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a picture in the letterbox: truncated as in YOLOX's preproc.
-
-    At least a pixel, which the original lacks.
-    """
-    ratio = letterbox_ratio((image_hw[0], image_hw[1]), size_hw)
-    return max(int(image_hw[0] * ratio), 1), max(int(image_hw[1] * ratio), 1)
-
-
-def _interpolation(image: Array, small: Array) -> int:
-    """Bilinear, or what gives the same faster.
-
-    Where a side shrinks to a third, a fifth, ..., the centre of each new pixel is the centre of
-    an old one (1080p to 640x360: 0.24 ms instead of 0.58).
-    """
-    factor = image.shape[0] // small.shape[0]
-    whole = image.shape[:2] == (small.shape[0] * factor, small.shape[1] * factor)
-    return cv2.INTER_NEAREST_EXACT if whole and factor % 2 else cv2.INTER_LINEAR
 
 
 @lru_cache(maxsize=8)
@@ -244,17 +181,26 @@ def _confident(xyxy: Array, scores: Array, labels: Array, threshold: float) -> t
 
 
 class _Input:
-    """Room for a batch, which remembers where grey already is: frames of a film share a size."""
+    """Room for a batch, which remembers where grey already is: frames of a film share a size.
 
-    def __init__(self, batch_size: int, size_hw: tuple[int, int]) -> None:
-        self.planes = np.empty((batch_size, 3, *size_hw), np.float32)
-        self.filled_hw: list[tuple[int, int] | None] = [None] * batch_size
+    Args:
+        room: float32 [N, 3, h, w], or for a device uint8 [N, h, w, 3].
+    """
+
+    def __init__(self, room: Array) -> None:
+        self.room = room
+        self.filled_hw: list[tuple[int, int] | None] = [None] * len(room)
 
     def fill(self, images: Sequence[Array], bgr: bool, gain: float, i: int) -> None:
         """Put a picture into its place."""
-        size_hw = (self.planes.shape[2], self.planes.shape[3])
-        letterbox(images[i], size_hw, bgr, self.planes[i], self.filled_hw[i], gain)
-        self.filled_hw[i] = shrunk_hw(images[i].shape[:2], size_hw)
+        room, image = self.room[i], images[i]
+        if room.dtype == np.uint8:
+            size_hw = (room.shape[0], room.shape[1])
+            letterbox_bytes(image, room, self.filled_hw[i])
+        else:
+            size_hw = (room.shape[1], room.shape[2])
+            letterbox(image, size_hw, bgr, room, self.filled_hw[i], gain)
+        self.filled_hw[i] = shrunk_hw(image.shape[:2], size_hw)
 
 
 class PersonDetector:
@@ -273,9 +219,12 @@ class PersonDetector:
         batch_size: pictures that go through the network at once; one on a CPU, where more only
             costs memory, and eight elsewhere when None.
         size_hw: input height and width where the session leaves it open.
+        on_device: convert pictures where the network runs, so that bytes go there, and fetch what
+            matters for people alone, see `runtimes.on_device`: for a YOLOX on torch. None does so
+            on a GPU ("cuda") where it can be done.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or on_device cannot be done with this session.
     """
 
     def __init__(
@@ -289,6 +238,7 @@ class PersonDetector:
         gain: float | None = None,
         batch_size: int | None = None,
         size_hw: tuple[int, int] | None = None,
+        on_device: bool | None = None,
     ) -> None:
         if colour not in ("auto", "bgr", "rgb"):
             raise ValueError(f"colour must be auto, bgr or rgb, got {colour!r}")
@@ -305,6 +255,13 @@ class PersonDetector:
         # Inputs are several MB; taking them from here instead of the system saves page faults.
         # Taking and giving back one at a time keeps threads apart.
         self._spare: list[_Input] = []
+        self._run: DeviceRun | None = None
+        if on_device or (on_device is None and runs_on_gpu(session)):
+            from .runtimes.on_device import pictures_to_rows
+
+            self._run = pictures_to_rows(session, self.bgr) if self.gain == 1 else None
+            if on_device and self._run is None:
+                raise ValueError("on_device needs a session that runs a YOLOX on torch, and gain 1")
 
     def __call__(
         self,
@@ -328,27 +285,53 @@ class PersonDetector:
         score = check_unit(
             "score_threshold", self.score_threshold if score_threshold is None else score_threshold
         )
-        overlap = check_unit(
+        overlap_limit = check_unit(
             "nms_threshold", self.nms_threshold if nms_threshold is None else nms_threshold
         )
         found: list[Boxes] = []
-        spare = self._spare.pop() if self._spare else _Input(self.batch_size, self.size_hw)
+        starts = range(0, len(images), self.batch_size)
+        batches = [images[start : start + self.batch_size] for start in starts]
+        look = self._look_on_device if self._run else self._look
+        answers = overlap(map(look, batches), 1 if self._run else 0)
+        for batch, outputs in zip(batches, answers, strict=True):
+            ratios = [letterbox_ratio(image.shape[:2], self.size_hw) for image in batch]
+            read = read_outputs(outputs, ratios, self.size_hw, score, overlap_limit)
+            found += [
+                self._finish(xyxy, scores, image.shape[:2])
+                for (xyxy, scores), image in zip(read, batch, strict=True)
+            ]
+            if on_batch is not None:
+                on_batch()
+        return found
+
+    def _look(self, batch: Sequence[Array]) -> Callable[[], Outputs]:
+        """Run the network; returns what gives its answer."""
+        shape = (self.batch_size, 3, *self.size_hw)
+        spare = self._spare.pop() if self._spare else _Input(np.empty(shape, np.float32))
         try:
-            for start in range(0, len(images), self.batch_size):
-                batch = images[start : start + self.batch_size]
-                ratios = [letterbox_ratio(image.shape[:2], self.size_hw) for image in batch]
-                in_parallel(partial(spare.fill, batch, self.bgr, self.gain), len(batch))
-                outputs = self.session(spare.planes[: len(batch)])
-                read = read_outputs(outputs, ratios, self.size_hw, score, overlap)
-                found += [
-                    self._finish(xyxy, scores, image.shape[:2])
-                    for (xyxy, scores), image in zip(read, batch, strict=True)
-                ]
-                if on_batch is not None:
-                    on_batch()
+            in_parallel(partial(spare.fill, batch, self.bgr, self.gain), len(batch))
+            outputs = self.session(spare.room[: len(batch)])
         finally:
             self._spare.append(spare)
-        return found
+        return lambda: outputs
+
+    def _look_on_device(self, batch: Sequence[Array]) -> Callable[[], Outputs]:
+        """Do as `_look` without waiting for the network."""
+        run = self._run
+        assert run is not None
+        if self._spare:
+            spare = self._spare.pop()
+        else:
+            spare = _Input(run.new_buffer(self.batch_size, self.size_hw))
+        in_parallel(partial(spare.fill, batch, self.bgr, self.gain), len(batch))
+        wait = run.start(spare.room[: len(batch)])
+
+        def finish() -> Outputs:
+            answer = wait()
+            self._spare.append(spare)
+            return (answer,)
+
+        return finish
 
     def _finish(self, xyxy: Array, scores: Array, image_hw: tuple[int, ...]) -> Boxes:
         if self.clip:

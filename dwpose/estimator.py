@@ -7,30 +7,28 @@ Shapes: P people of one picture, N crops of a batch, K = 133 keypoints, h and w 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .crop import IMAGE_MEAN, IMAGE_STD, crop_matrices
+from .crop import crop_matrices
 from .geometry import BOX_PADDING, iou_matrix
 from .heatmap import decode_heatmaps, merge_flipped_heatmaps
-from .runtimes.scratch import scratch_planes
-from .runtimes.session import Outputs, Session, pick_batch_size
-from .runtimes.threads import in_parallel
+from .runtimes.crops import write_crop, write_crop_bytes
+from .runtimes.session import Outputs, Session, pick_batch_size, runs_on_gpu
+from .runtimes.threads import in_parallel, overlap
 from .simcc import SPLIT, decode
 from .skeleton import BODY, FLIP_INDICES, NUM_KEYPOINTS
 from .types import DEFAULT_THRESHOLD, Boxes, People
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    from .runtimes.on_device import DeviceRun
 
-# Normalised value of each grey level, by channel: one look-up instead of two passes.
-_LEVELS: Final = tuple(
-    ((np.arange(256) - mean) / std).astype(np.float32)
-    for mean, std in zip(IMAGE_MEAN, IMAGE_STD, strict=True)
-)
+Array = npt.NDArray[Any]
 
 # A fourth channel saves 2.5 ns for each pixel of a crop and costs 0.26 ns for each of the picture;
 # a little less, because not every machine gains as much.
@@ -46,33 +44,6 @@ _MARGIN: Final = 0.1
 _SETTLED_IOU: Final = 0.95
 # Upright windows that a wide picture is first seen through, besides the whole of it.
 _MAX_WINDOWS: Final = 5
-
-
-def write_crop(
-    image: npt.NDArray[np.uint8],
-    matrix: Array,
-    out: npt.NDArray[np.float32],
-    flipped: npt.NDArray[np.float32] | None = None,
-) -> None:
-    """Cut one person out and normalise, straight into the network's input.
-
-    The same numbers as `crop.crop_people` and `crop.normalize`, several times faster: planes are
-    split first, so that every step is vectorised and no picture-sized float array exists.
-
-    Args:
-        image: uint8 [H, W, 3] RGB, or with a fourth channel that is ignored.
-        matrix: float64 [2, 3] from source pixels to the crop.
-        out: float32 [3, h, w], written.
-        flipped: float32 [3, h, w], written with the mirror image where given.
-    """
-    height, width = out.shape[1:]
-    crop, *planes = scratch_planes("crop", height, width, image.shape[2])
-    cv2.warpAffine(image, matrix, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
-    cv2.split(crop, planes)
-    for plane, levels, target in zip(planes[:3], _LEVELS, out, strict=True):
-        cv2.LUT(plane, levels, dst=target)
-    if flipped is not None:
-        flipped[:] = out[:, :, ::-1]
 
 
 def merge_flipped(simcc: tuple[Array, Array], mirrored: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -108,9 +79,13 @@ class Estimator:
         padding: factor by which boxes are enlarged.
         split: SimCC bins per pixel.
         udp: how cells of heatmaps lie on the input, see `heatmap.decode_heatmaps`.
+        on_device: normalise crops and read the curves where the network runs, so that bytes go
+            there and points come back, see `runtimes.on_device`: for an RTMPose on torch. None
+            does so on a GPU ("cuda") where it can be done.
 
     Raises:
-        ValueError: the session leaves the input size open, or batch_size is below one.
+        ValueError: the session leaves the input size open, batch_size is below one, or on_device
+            cannot be done with this session.
     """
 
     def __init__(
@@ -121,6 +96,7 @@ class Estimator:
         padding: float = BOX_PADDING,
         split: float = SPLIT,
         udp: bool = False,
+        on_device: bool | None = None,
     ) -> None:
         if session.input_size_hw is None:
             raise ValueError("session must state its input size; a pose network has a fixed one")
@@ -132,7 +108,17 @@ class Estimator:
         self.split = split
         self.udp = udp
         self.batch_size = pick_batch_size(session, batch_size, on_cpu=4, elsewhere=32)
-        self._spare: list[npt.NDArray[np.float32]] = []
+        # Room for a batch, of floats or for the device of bytes.
+        self._spare: list[npt.NDArray[Any]] = []
+        # Without and with a flip test; none where the host does the work.
+        self._runs: list[DeviceRun] = []
+        if on_device or (on_device is None and runs_on_gpu(session)):
+            from .runtimes.on_device import crops_to_points
+
+            runs = [crops_to_points(session, flip, split) for flip in (False, True)]
+            self._runs = [run for run in runs if run is not None]
+            if on_device and not self._runs:
+                raise ValueError("on_device needs a session that runs an RTMPose on torch")
 
     def __call__(
         self,
@@ -165,31 +151,25 @@ class Estimator:
         forward, inverse = crop_matrices(every, self.size_hw, self.padding)
         keypoints = np.empty((len(owner), NUM_KEYPOINTS, 2), np.float32)
         scores = np.empty((len(owner), NUM_KEYPOINTS), np.float32)
-        buffer = self._spare.pop() if self._spare else self._new_buffer()
         # Crops and their mirror images share a batch, so that the bound stays.
         step = max(self.batch_size // 2, 1) if flip_test else self.batch_size
-        try:
-            for start in range(0, len(owner), step):
-                count = min(step, len(owner) - start)
+        look = self._look_on_device if self._runs else self._look
+        starts = range(0, len(owner), step)
 
-                sources = self._sources(images, owner[start : start + count])
+        def looks() -> Iterator[Callable[[], tuple[Array, Array]]]:
+            for start in starts:
+                chosen = owner[start : start + step]
+                sources = self._sources(images, chosen)
+                pairs = [(sources[o], forward[start + i]) for i, o in enumerate(chosen.tolist())]
+                yield look(pairs, flip_test)
 
-                def prepare(
-                    i: int, start: int = start, count: int = count, sources: Any = sources
-                ) -> None:
-                    mirrored = buffer[count + i] if flip_test else None
-                    write_crop(sources[owner[start + i]], forward[start + i], buffer[i], mirrored)
-
-                in_parallel(prepare, count)
-                outputs = self._run(buffer[: count * 2 if flip_test else count])
-                in_crop, scores[start : start + count] = self._decode(outputs, flip_test)
-                keypoints[start : start + count] = to_source(
-                    in_crop, inverse[start : start + count]
-                )
-                if on_batch is not None:
-                    on_batch()
-        finally:
-            self._spare.append(buffer)
+        answers = overlap(looks(), 1 if self._runs else 0)
+        for start, (in_crop, sure) in zip(starts, answers, strict=True):
+            chosen = slice(start, start + len(sure))
+            scores[chosen] = sure
+            keypoints[chosen] = to_source(in_crop, inverse[chosen])
+            if on_batch is not None:
+                on_batch()
         ends = np.cumsum([0, *(len(b) for b in boxes)])
         return [
             People(keypoints[low:high], scores[low:high], person_boxes, image.shape[:2])
@@ -198,9 +178,40 @@ class Estimator:
             )
         ]
 
-    def _new_buffer(self) -> npt.NDArray[np.float32]:
+    def _look(
+        self, pairs: list[tuple[Array, Array]], flip_test: bool
+    ) -> Callable[[], tuple[Array, Array]]:
+        """Look at some crops, given by picture and matrix; returns what gives points and scores."""
+        count = len(pairs)
         # One crop and its mirror image must fit even where batch_size is one.
-        return np.empty((max(self.batch_size, 2), 3, *self.size_hw), np.float32)
+        shape = (max(self.batch_size, 2), 3, *self.size_hw)
+        buffer = self._spare.pop() if self._spare else np.empty(shape, np.float32)
+        try:
+
+            def prepare(i: int) -> None:
+                write_crop(*pairs[i], buffer[i], buffer[count + i] if flip_test else None)
+
+            in_parallel(prepare, count)
+            outputs = self._run(buffer[: count * 2 if flip_test else count])
+        finally:
+            self._spare.append(buffer)
+        return partial(self._decode, outputs, flip_test)
+
+    def _look_on_device(
+        self, pairs: list[tuple[Array, Array]], flip_test: bool
+    ) -> Callable[[], tuple[Array, Array]]:
+        """Do as `_look` without waiting for the network."""
+        run = self._runs[flip_test]
+        buffer = self._spare.pop() if self._spare else run.new_buffer(self.batch_size, self.size_hw)
+        in_parallel(lambda i: write_crop_bytes(*pairs[i], buffer[i]), len(pairs))
+        wait = run.start(buffer[: len(pairs)])
+
+        def finish() -> tuple[Array, Array]:
+            answer = wait()
+            self._spare.append(buffer)
+            return answer[..., :2], answer[..., 2]
+
+        return finish
 
     def _sources(self, images: Sequence[npt.NDArray[np.uint8]], owner: Array) -> dict[int, Array]:
         """Pictures to crop from, by their number; with a fourth channel where that pays.

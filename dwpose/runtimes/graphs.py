@@ -37,7 +37,8 @@ def make_forward(module: nn.Module, mode: str, device: torch.device) -> tuple[Fo
         device: where the module is. On anything but CUDA it runs eagerly.
 
     Returns:
-        a function of a batch [N, ...]; what it returns may be overwritten by the next call.
+        a function of a batch [N, ...], on the device or not; what it returns may be overwritten
+        by the next call.
 
     Raises:
         ValueError: an unknown mode.
@@ -49,17 +50,21 @@ def make_forward(module: nn.Module, mode: str, device: torch.device) -> tuple[Fo
         outputs = module(batch)
         return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
+    def moved(batch: Tensor) -> tuple[Tensor, ...]:
+        return eager(batch.to(device, non_blocking=batch.is_pinned()))
+
     if mode == "eager":
-        return eager, ""
+        return moved, ""
     if device.type != "cuda":
-        return eager, f"{mode} needs an NVIDIA GPU, so it runs eagerly on {device.type}"
+        return moved, f"{mode} needs an NVIDIA GPU, so it runs eagerly on {device.type}"
+    graphs = FixedSizes(lambda example: record(eager, example), device)
     if mode == "graph":
-        return FixedSizes(lambda example: record(eager, example)), "as CUDA graphs"
+        return graphs, "as CUDA graphs"
     if find_spec("triton") is None:
-        note = "compile needs Triton, which is not installed, so it runs as CUDA graphs alone"
-        return FixedSizes(lambda example: record(eager, example)), note
+        return graphs, "compile needs Triton, which is not installed, so it runs as CUDA graphs"
     run = torch.compile(eager, dynamic=False, options={"triton.cudagraphs": False})
-    return FixedSizes(lambda example: record_compiled(run, example)), "compiled, as CUDA graphs"
+    graphs = FixedSizes(lambda example: record_compiled(run, example), device)
+    return graphs, "compiled, as CUDA graphs"
 
 
 class FixedSizes:
@@ -67,11 +72,17 @@ class FixedSizes:
 
     Args:
         make: makes such a function from an example batch.
+        device: where that batch is; others are copied there.
         sizes: the sizes, rising.
     """
 
-    def __init__(self, make: Callable[[Tensor], Forward], sizes: tuple[int, ...] = SIZES) -> None:
-        self.make, self.sizes = make, sizes
+    def __init__(
+        self,
+        make: Callable[[Tensor], Forward],
+        device: torch.device,
+        sizes: tuple[int, ...] = SIZES,
+    ) -> None:
+        self.make, self.device, self.sizes = make, device, sizes
         self._made: dict[tuple[Any, ...], tuple[Tensor, Forward]] = {}
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
@@ -92,13 +103,14 @@ class FixedSizes:
             one = self._run(batch.new_zeros((1, *batch.shape[1:])))
             return tuple(output[:0] for output in one)
         size = next(s for s in self.sizes if s >= count)
-        key = (size, *batch.shape[1:], batch.dtype, batch.device)
+        key = (size, *batch.shape[1:], batch.dtype)
         if key not in self._made:
-            example = torch.zeros_like(batch[:1]).repeat(size, 1, 1, 1)
-            example = example.contiguous(memory_format=_layout(batch))
+            example = torch.zeros(
+                (size, *batch.shape[1:]), dtype=batch.dtype, device=self.device
+            ).contiguous(memory_format=_layout(batch))
             self._made[key] = example, self.make(example)
         held, forward = self._made[key]
-        held[:count].copy_(batch)
+        held[:count].copy_(batch, non_blocking=batch.is_pinned())
         # What was there before in the rest is harmless: no network mixes the rows of a batch.
         return tuple(output[:count] for output in forward(held))
 

@@ -101,6 +101,11 @@ def run_split(
     return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
+def runs_on_gpu(session: Session) -> bool:
+    """Tell whether a session runs on torch's "cuda", which is AMD's name too."""
+    return session.info.runtime == "torch" and session.info.device.startswith("cuda")
+
+
 def pick_batch_size(session: Session, asked: int | None, on_cpu: int, elsewhere: int) -> int:
     """Return how many inputs go through a session at once.
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count as count_from
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 # More threads than this fight over memory bandwidth.
 _MOST = 8
@@ -52,6 +56,25 @@ def in_parallel(work: Callable[[int], None], count: int) -> None:
             helper.result()
     if errors:
         raise errors[min(errors)]
+
+
+def overlap(started: Iterable[Callable[[], Result]], ahead: int) -> Iterator[Result]:
+    """Finish pieces of work in their order, each when `ahead` more of them have been started.
+
+    Args:
+        started: starts a piece each time it is asked for one; what it gives waits for the result.
+        ahead: 0 finishes each before the next is started.
+
+    Yields:
+        the results.
+    """
+    waiting: deque[Callable[[], Result]] = deque()
+    for finish in started:
+        waiting.append(finish)
+        if len(waiting) > ahead:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
 
 
 def cores() -> int:

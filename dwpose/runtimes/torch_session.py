@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.fold import fold_batchnorm
-from .graphs import make_forward
+from .graphs import Forward, make_forward
 from .session import Outputs, RuntimeInfo, RuntimeUnavailable, run_split
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -40,6 +40,8 @@ class TorchSession:
         output_shapes: see `session.output_shapes`.
         module: the folded network, on the device. `move` puts it elsewhere; whoever moves it
             otherwise calls `settle` before the next run.
+        layout: the memory format that the network runs in.
+        version: another number wherever functions of `forward_of` are out of date.
 
     Raises:
         ValueError: the precision, the mode or the device string is unknown.
@@ -69,7 +71,8 @@ class TorchSession:
         layout = (
             torch.channels_last if self.device.type in _CHANNELS_LAST else torch.contiguous_format
         )
-        self._layout = layout
+        self.layout = layout
+        self.version = 0
         try:
             folded = fold_batchnorm(module).to(self.device, self.dtype)
             self.module: nn.Module = folded.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
@@ -82,6 +85,7 @@ class TorchSession:
 
     def _prepare(self) -> None:
         """Choose what runs the network where it is now."""
+        self.version += 1
         self._place = self._weights_place()
         self._forward, note = make_forward(self.module, self._mode, self.device)
         reason = f"{self._reason}; {note}" if note else self._reason
@@ -94,8 +98,12 @@ class TorchSession:
     def _run(self, images: npt.NDArray[np.float32]) -> Outputs:
         with torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(images))
-            batch = batch.to(self.device, self.dtype, memory_format=self._layout)
+            batch = batch.to(self.device, self.dtype, memory_format=self.layout)
             return tuple(_to_numpy(output) for output in self._forward(batch))
+
+    def forward_of(self, module: nn.Module) -> Forward:
+        """Return what runs a module made around the network, in this session's mode."""
+        return make_forward(module, self._mode, self.device)[0]
 
     def settle(self) -> None:
         """Take notice that the network may have been moved away and back since the last run.

@@ -37,7 +37,7 @@ def _images(count, shape=(3, 4, 2)):
 
 def test_batches_of_any_size_run_at_few_sizes():
     recorder = Recorder()
-    forward = FixedSizes(recorder)
+    forward = FixedSizes(recorder, torch.device("cpu"))
     for count in (1, 3, 4, 2, 64, 3, 5, 0, 130):
         images = _images(count)
         sums, doubled = forward(images)
@@ -49,7 +49,7 @@ def test_batches_of_any_size_run_at_few_sizes():
 
 def test_shapes_and_layouts_are_kept_apart():
     recorder = Recorder()
-    forward = FixedSizes(recorder, (2,))
+    forward = FixedSizes(recorder, torch.device("cpu"), (2,))
     forward(_images(2))
     forward(_images(2, (3, 2, 2)))
     wide = _images(2).to(memory_format=torch.channels_last)
@@ -111,6 +111,8 @@ def test_every_size_of_every_network_is_compiled(monkeypatch):
     for width in (2, 3):
         network = torch.nn.Conv2d(3, width, 1).eval()
         forward, _ = make_forward(network, "compile", torch.device("cuda"))
+        assert isinstance(forward, FixedSizes)
+        forward.device = torch.device("cpu")
         with torch.inference_mode():
             for count in SIZES:
                 images = _images(count)
