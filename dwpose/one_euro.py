@@ -17,17 +17,24 @@ import numpy as np
 import numpy.typing as npt
 
 from .sequences import track_ids
-from .skeleton import FEET, NUM_KEYPOINTS, PARTS, SIGMAS
-from .smoothing import CARRIERS, effective_hz, untouched
+from .skeleton import FACE, FEET, LEFT_HAND, NUM_KEYPOINTS, PARTS, RIGHT_HAND, SIGMAS
+from .smoothing import effective_hz, untouched
 from .types import DEFAULT_THRESHOLD, People
 
 Array = npt.NDArray[Any]
 
-_ANCHORS: Final = tuple(CARRIERS)
+# Points that move with a part as a whole: the wrist with the hand's root and knuckles, the nose,
+# eyes and ears with the jaw, brows and nose of the face (not the eyelids and lips, which move).
+_KNUCKLES: Final = (0, 5, 9, 13, 17)
+_CARRIERS: Final[dict[str, tuple[int, ...]]] = {
+    "face": (0, 1, 2, 3, 4, *range(FACE.start, FACE.start + 36)),
+    "left_hand": (9, *(LEFT_HAND.start + k for k in _KNUCKLES)),
+    "right_hand": (10, *(RIGHT_HAND.start + k for k in _KNUCKLES)),
+}
 # Each carrier counts by how exactly it can be seen.
 _SHARES: Final = {
     name: 1.0 / np.square(SIGMAS[list(members)].astype(np.float64))
-    for name, members in CARRIERS.items()
+    for name, members in _CARRIERS.items()
 }
 
 # Share of the newest frame in the tracking signal.  Noise then gives about 0.4, of which the
@@ -41,8 +48,7 @@ class OneEuroOptions:
 
     The numbers were chosen on synthetic movement (benchmarks/smoothing.py): jitter falls by 60 % at
     25 fps and by more at higher rates, with less error than the network's own. In a dance twice as
-    fast as everyday movement it falls by 40 % before lag makes the error larger than it was; even
-    `smoothing`, which knows the future, takes away no more than half there.
+    fast as everyday movement it falls by 40 % before lag makes the error larger than it was.
 
     Attributes:
         body_hz: frequency that passes at rest; body points and, as a whole, hands and heads.
@@ -157,7 +163,7 @@ class _Person:
 
     def __init__(self) -> None:
         self.whole = _Points(NUM_KEYPOINTS)
-        self.parts = {name: _Points(_length(name)) for name in _ANCHORS}
+        self.parts = {name: _Points(_length(name)) for name in _CARRIERS}
         self.time = -np.inf
         self.size = 0.0
 
@@ -251,7 +257,7 @@ class StreamSmoother:
         )
         place = person.whole.place.copy()
         for name, memory in person.parts.items():
-            part, members = PARTS[name], list(CARRIERS[name])
+            part, members = PARTS[name], list(_CARRIERS[name])
             # A carrier that was never seen has no place; one that is hidden is carried on.
             share = _SHARES[name] * np.isfinite(person.whole.seen_at[members])
             if not share.any():

@@ -1,10 +1,10 @@
 """Steady keypoints of whole clips, without lag: both directions in time, trusting scores.
 
-Each coordinate of each point becomes the curve that balances two costs (a smoothing spline, after
-Whittaker 1923 and Reinsch 1967): its distance from what the network saw, weighted by confidence,
-and its bending. Without data it bends least, which is how gaps are filled. Fast movement may
-bend more, an idea taken from the One-Euro filter (Casiez et al., 2012). For streams, where the
-future is unknown, there is `one_euro`.
+What points do together, such as a step that lifts the whole body, is found in the clip and followed
+as fast as it is (`principal`); hands and faces are so steadied relative to what carries them. Each
+coordinate of what is left becomes the curve that balances two costs (`spline`): its distance from
+what the network saw, weighted by confidence, and its bending. Without data it bends least, which is
+how gaps are filled. For streams, where the future is unknown, there is `one_euro`.
 
 Shapes: T frames, K points, P people of one frame.
 """
@@ -19,9 +19,10 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from .principal import shared_movement
 from .sequences import Track, empty_runs, frame_times, join_tracks, split_tracks
-from .skeleton import FACE, FEET, LEFT_HAND, NUM_KEYPOINTS, PARTS, RIGHT_HAND, SIGMAS
-from .spline import NOTHING, Spline, medians
+from .skeleton import NUM_KEYPOINTS, PARTS
+from .spline import NOTHING, Spline, medians, noise_of, not_jumping
 from .types import DEFAULT_THRESHOLD, People
 
 Array = npt.NDArray[Any]
@@ -29,14 +30,9 @@ Array = npt.NDArray[Any]
 # Above any movement: a curve of this frequency goes through every point, yet bends least where
 # there is none.
 _FREE_HZ: Final = 150.0
-# Points that move with a part as a whole: the wrist with the hand's root and knuckles, the nose,
-# eyes and ears with the jaw, brows and nose of the face (not the eyelids and lips, which move).
-_KNUCKLES: Final = (0, 5, 9, 13, 17)
-CARRIERS: Final[dict[str, tuple[int, ...]]] = {
-    "face": (0, 1, 2, 3, 4, *range(FACE.start, FACE.start + 36)),
-    "left_hand": (9, *(LEFT_HAND.start + k for k in _KNUCKLES)),
-    "right_hand": (10, *(RIGHT_HAND.start + k for k in _KNUCKLES)),
-}
+# Keypoints come in half pixels of a crop 256 pixels high, which alone is noise of this share of a
+# body's height; below it nothing is taken for a fault.
+_QUANTUM: Final = 0.001
 
 
 @dataclass(frozen=True)
@@ -44,18 +40,18 @@ class SmoothingOptions:
     """How strongly each part is steadied, and what is filled.
 
     Attributes:
-        body_hz: movement above this frequency fades (half is left at it); body points and, as a
-            whole, hands and heads. People move below 5 Hz, mostly below 2 Hz. Infinity leaves a
-            part as it is; see `with_strength`.
+        body_hz: movement of a body point by itself fades above this frequency (half is left at
+            it). For movement that it shares with others the frequency is found in the clip; it
+            changes by the same factor as this from its default. Infinity leaves a part as it is;
+            see `with_strength`.
         feet_hz: the same for feet.
-        hand_hz: the same for fingers relative to the steadied wrist.
-        face_hz: the same for the face relative to the steadied head. Lips and lids are fast, and
-            a blink lasts 0.2 s.
+        hand_hz: the same for hands.
+        face_hz: the same for the face. Lips and lids are fast, and a blink lasts 0.2 s.
         strength: factor on all of it: frequencies are divided by it. 0 smooths nothing.
-        speed_gain: a point that moves at one body height a second gets (1 + this) times the
-            frequency. 0 treats all alike.
-        follow: let a curve bend more where it misses by more than noise explains, so that a
-            dance stays a dance; the noise is measured in the clip itself.
+        speed_gain: a point that by itself moves at one body height a second gets (1 + this) times
+            the frequency. 0 treats all alike.
+        follow: let a point by itself bend more where it misses by more than noise explains; the
+            noise is measured in the clip itself.
         score_power: a point's weight is its confidence to this power.
         robust: weaken points that jump away and back.
         threshold: raw score below which a point counts as not seen.
@@ -95,6 +91,13 @@ STRENGTH_PARTS: Final = {
     "face": "face_hz",
     "feet": "feet_hz",
 }
+HZ_OF_PARTS: Final = {
+    "body": "body_hz",
+    "feet": "feet_hz",
+    "face": "face_hz",
+    "left_hand": "hand_hz",
+    "right_hand": "hand_hz",
+}
 
 
 def with_strength(options: _Options, strength: float | Mapping[str, float]) -> _Options:
@@ -127,13 +130,7 @@ def with_strength(options: _Options, strength: float | Mapping[str, float]) -> _
 def untouched(options: Any) -> npt.NDArray[np.bool_]:
     """Return bool [133]: points of parts that the options leave as they are."""
     out = np.full(NUM_KEYPOINTS, options.strength == 0)
-    for part, name in (
-        ("body", "body_hz"),
-        ("feet", "feet_hz"),
-        ("face", "face_hz"),
-        ("left_hand", "hand_hz"),
-        ("right_hand", "hand_hz"),
-    ):
+    for part, name in HZ_OF_PARTS.items():
         out[PARTS[part]] |= math.isinf(getattr(options, name))
     return out
 
@@ -197,9 +194,7 @@ def _smooth_track(track: Track, times: Array, options: SmoothingOptions) -> npt.
     gaps = _gap_seconds(known, times)
     wanted = ~known & (gaps <= options.max_gap_s)
     usable = known | wanted
-    smooth = _solve_parts(
-        np.where(finite[..., None], points, 0.0), track, known, usable, times, options
-    )
+    smooth = _solve(np.where(finite[..., None], points, 0.0), track, known, usable, times, options)
     filled = wanted & (_gap_seconds(_rows(track.present), times) <= options.max_gap_s)
     moved = (known & ~untouched(options)) | filled
     track.keypoints = np.where(moved[..., None], smooth, points)
@@ -244,7 +239,7 @@ def _scores_around(scores: Array, known: npt.NDArray[np.bool_]) -> Array:
     return np.minimum(scores[before, columns], scores[after, columns])
 
 
-def _solve_parts(
+def _solve(
     points: Array,
     track: Track,
     known: npt.NDArray[np.bool_],
@@ -252,52 +247,30 @@ def _solve_parts(
     times: Array,
     options: SmoothingOptions,
 ) -> Array:
-    """Body and carriers first; then fingers and faces relative to what carries them."""
+    """What points do together first; then each relative to that."""
     if len(points) < 3:
         return points
-    size = _body_size(points, known)
     # A point's weight tells it from other times of the same point, so its usual score is 1.
     trust = np.clip(track.scores, 1e-3, 1.0)
     usual = np.maximum(medians(trust, known), 1e-3)
     weights = np.where(known, (trust / usual) ** options.score_power, NOTHING)
-    hz = np.full(NUM_KEYPOINTS, effective_hz(options.body_hz, options.strength))
-    hz[FEET] = effective_hz(options.feet_hz, options.strength)
-    how: dict[str, Any] = {
-        "speed_gain": options.speed_gain,
-        "follow": options.follow,
-        "robust": options.robust,
-    }
-    spline = Spline(times, usable, size, **how)
-    smooth = spline.fit(points, weights, hz)
-    speed = spline.speed(smooth)
-    for name, carriers in CARRIERS.items():
-        part, members = PARTS[name], list(carriers)
-        # Each carrier counts by how exactly it can be seen.
-        share = 1.0 / np.square(SIGMAS[members].astype(np.float64))
-        seen = usable[:, members] * share
-        total = seen.sum(axis=1)
-        if not (total > 0).any():
-            continue
-        own = options.face_hz if name == "face" else options.hand_hz
-        anchor = _steady_mean(smooth[:, members], seen)
-        local = points[:, part] - anchor[:, None]
-        inner = Spline(times, usable[:, part], size, **how)
-        own_hz = np.full(local.shape[1], effective_hz(own, options.strength))
-        fitted = inner.fit(local, weights[:, part], own_hz, speed[:, part])
-        smooth[:, part] = fitted + anchor[:, None]
-    return smooth
+    size = _body_size(points, known)
+    noise = np.maximum(noise_of(points, known), _QUANTUM * size)
+    hz, usual_hz = _frequencies(options), _frequencies(SmoothingOptions())
+    spline = Spline(times, usable)
+    own = {"gain": options.speed_gain / size, "follow": options.follow, "robust": options.robust}
+    alone = spline.fit(points, weights, usual_hz, noise, **own)
+    doubt = not_jumping(points, known, noise) if options.robust else 1.0
+    shared = shared_movement(points, weights * doubt, alone, usable, noise, times, hz / usual_hz)
+    return shared + spline.fit(points - shared, weights, hz, noise, **own)
 
 
-def _steady_mean(points: Array, shares: Array) -> Array:
-    """Weighted mean [T, 2] of points [T, M, 2] that does not jump when one comes or goes.
-
-    Each point's usual offset from the mean stands in where it is missing.
-    """
-    total = shares.sum(axis=1)
-    mean = (points * shares[..., None]).sum(axis=1) / np.maximum(total, 1e-12)[:, None]
-    complete = total >= total.max() * 0.999
-    offset = np.median((points - mean[:, None])[complete], axis=0)
-    return ((points - offset) * shares[..., None]).sum(axis=1) / np.maximum(total, 1e-12)[:, None]
+def _frequencies(options: SmoothingOptions) -> Array:
+    """Frequency of each point, float [133]."""
+    hz = np.empty(NUM_KEYPOINTS)
+    for part, name in HZ_OF_PARTS.items():
+        hz[PARTS[part]] = effective_hz(getattr(options, name), options.strength)
+    return hz
 
 
 def _body_size(points: Array, known: npt.NDArray[np.bool_]) -> float:

@@ -23,12 +23,17 @@ _HUBER: Final = 2.0
 _JUMP: Final = 4.0
 # Median absolute deviation to standard deviation of a Rayleigh-distributed distance in 2-D.
 _MEDIAN_TO_SIGMA: Final = 1 / 1.1774
-# Keypoints come in half pixels of a crop 256 pixels high, which alone is noise of this share of a
-# body's height; below it nothing is taken for a fault.
-_QUANTUM: Final = 0.001
 # Differences of this order leave 6 % of a movement at a tenth of the frame rate, and make noise
 # thirty times larger.
 _ORDER: Final = 6
+# Of the differences of a clip the one that so many are below: what comes and goes fast, such as a
+# foot that meets the ground, is in the others.
+_QUIET: Final = 0.2
+# Frequencies tried in `Spline.best_hz`: how many, the lowest, and the highest as a share of the
+# frame rate, where hardly anything fades.
+_TRIED: Final = 10
+_LOWEST_HZ: Final = 1.0
+_HIGHEST: Final = 0.6
 # Frames over which what is left must average out, and by how many deviations it may fail to.
 _WINDOW: Final = np.array((1.0, 2.0, 3.0, 2.0, 1.0))
 _SURE: Final = 1.5
@@ -46,20 +51,24 @@ def medians(values: Array, known: npt.NDArray[np.bool_]) -> Array:
     )
 
 
-def _noise(points: Array, known: npt.NDArray[np.bool_]) -> Array:
-    """Deviation [K] of the noise of points [T, K, 2], in pixels.
+def noise_of(points: Array, known: npt.NDArray[np.bool_]) -> Array:
+    """Deviation [K] of each coordinate's noise in points [T, K, 2]; 0 where too few are known.
 
     From differences of high order, in which movement far below the frame rate vanishes.
     """
+    found = np.zeros(points.shape[1])
     if len(points) <= _ORDER:
-        return np.zeros(points.shape[1])
+        return found
     change = np.linalg.norm(np.diff(points, _ORDER, axis=0), axis=-1)
     windows = np.lib.stride_tricks.sliding_window_view(known, _ORDER + 1, axis=0)
-    whole = np.asarray(windows.all(axis=-1))
-    return medians(change, whole) * _MEDIAN_TO_SIGMA / math.sqrt(math.comb(2 * _ORDER, _ORDER))
+    for k, whole in enumerate(windows.all(axis=-1).T):
+        if whole.any():
+            found[k] = np.quantile(change[whole, k], _QUIET)
+    # Distances of noise are Rayleigh-distributed.
+    return found / math.sqrt(-2 * math.log(1 - _QUIET) * math.comb(2 * _ORDER, _ORDER))
 
 
-def _not_jumping(points: Array, known: npt.NDArray[np.bool_], noise: Array) -> Array:
+def not_jumping(points: Array, known: npt.NDArray[np.bool_], noise: Array) -> Array:
     """Factor [T, K] of 1 or less on the weights of points far from where they usually are.
 
     Far from the median and the curve of five frames, against how far it usually is.
@@ -105,63 +114,80 @@ class Spline:
     """Smoothing splines through the points of one track, all at once.
 
     Args:
-        times: float [T], seconds.
+        times: float [T], seconds; at least three.
         usable: bool [T, K], seen or to be filled; nothing bends across the rest.
-        size: the person's size in pixels, the unit of speed.
-        speed_gain, follow, robust: see `smoothing.SmoothingOptions`.
     """
 
-    def __init__(
-        self,
-        times: Array,
-        usable: Array,
-        size: float,
-        *,
-        speed_gain: float,
-        follow: bool,
-        robust: bool,
-    ) -> None:
-        self.times, self.size = times, size
-        self.speed_gain, self.follow, self.robust = speed_gain, follow, robust
+    def __init__(self, times: Array, usable: npt.NDArray[np.bool_]) -> None:
+        self.times = times
         first, second = np.diff(times)[:-1], np.diff(times)[1:]
         both = first + second
         # Second derivative at the middle of three frames that need not be evenly spaced.
         self.bend = (2 / (first * both), -2 / (first * second), 2 / (second * both))
         self.joined = usable[:-2] & usable[1:-1] & usable[2:]
 
-    def fit(self, points: Array, weights: Array, hz: Array, speed: Array | None = None) -> Array:
+    def fit(
+        self,
+        points: Array,
+        weights: Array,
+        hz: Array,
+        noise: Array,
+        *,
+        gain: float,
+        follow: bool,
+        robust: bool,
+    ) -> Array:
         """Curves [T, K, 2] for points [T, K, 2], weights [T, K] and frequencies [K].
 
-        `speed` [T, K] in body heights a second is that of the curves themselves when None.
+        Args:
+            points: in pixels.
+            weights: how much each is believed.
+            hz: above these movement fades.
+            noise: float [K], the points' deviation.
+            gain: factor (1 + this) on the frequency of a point that moves a pixel a second.
+            follow: see `smoothing.SmoothingOptions`.
+            robust: the same.
         """
         known: npt.NDArray[np.bool_] = np.greater(weights, NOTHING)
-        noise = _noise(points, known)
-        least = np.maximum(noise, _QUANTUM * self.size)
-        if self.robust:
-            weights = np.where(known, weights * _not_jumping(points, known, least), weights)
+        if robust:
+            weights = np.where(known, weights * not_jumping(points, known, noise), weights)
         cutoff = np.broadcast_to(hz, weights.shape)
-        smooth = self._solve(points, weights, cutoff)
-        if self.speed_gain > 0:
-            speed = self.speed(smooth) if speed is None else speed
-            cutoff = cutoff * (1 + self.speed_gain * speed)
-            smooth = self._solve(points, weights, cutoff)
-        for _ in range(_FOLLOW_ROUNDS if self.follow else 0):
+        smooth = self.solve(points, weights, cutoff)
+        if gain > 0:
+            moved = np.gradient(smooth, self.times, axis=0)
+            cutoff = cutoff * (1 + gain * np.linalg.norm(moved, axis=-1))
+            smooth = self.solve(points, weights, cutoff)
+        for _ in range(_FOLLOW_ROUNDS if follow else 0):
             cutoff = cutoff * _too_stiff(points - smooth, weights * known, noise)
-            smooth = self._solve(points, weights, cutoff)
-        if self.robust:
+            smooth = self.solve(points, weights, cutoff)
+        if robust:
             distance = np.linalg.norm(points - smooth, axis=-1)
-            usual = np.maximum(medians(distance, known) * _MEDIAN_TO_SIGMA, least)
-            weak = _HUBER * np.maximum(usual, 1e-6) / np.maximum(distance, 1e-9)
-            weak = np.clip(weak, 1e-6, 1.0)
-            smooth = self._solve(points, np.where(known, weights * weak, weights), cutoff)
+            usual = np.maximum(medians(distance, known) * _MEDIAN_TO_SIGMA, noise)
+            weak = np.clip(_HUBER * usual / np.maximum(distance, 1e-9), 1e-6, 1.0)
+            smooth = self.solve(points, np.where(known, weights * weak, weights), cutoff)
         return smooth
 
-    def speed(self, smooth: Array) -> Array:
-        """Speed [T, K] of curves [T, K, 2], body heights a second."""
-        moved = np.gradient(smooth, self.times, axis=0)
-        return np.linalg.norm(moved, axis=-1) / self.size
+    def best_hz(self, points: Array, noise: Array) -> Array:
+        """Frequencies [K] of the curves that should be nearest to the truth (Mallows 1973).
 
-    def _solve(self, points: Array, weights: Array, cutoff: Array) -> Array:
+        A curve's squared error is what it misses by, plus twice the noise that it lets through.
+
+        Args:
+            points: float [T, K, 2], all seen.
+            noise: float [K], their deviation.
+        """
+        count, step = len(points), float(np.median(np.diff(self.times)))
+        tried = np.geomspace(_LOWEST_HZ, max(_HIGHEST / step, _LOWEST_HZ), _TRIED)
+        bending = (2 * np.sin(np.pi * np.arange(count) / (2 * count)) / step) ** 4
+        cost = []
+        for hz in tried:
+            ones = np.ones(points.shape[:2])
+            smooth = self.solve(points, ones, hz * ones)
+            free = (1 / (1 + bending / (2 * np.pi * hz) ** 4)).sum()
+            cost.append(np.square(points - smooth).sum(axis=(0, 2)) + 4 * noise**2 * free)
+        return tried[np.argmin(cost, axis=0)]
+
+    def solve(self, points: Array, weights: Array, cutoff: Array) -> Array:
         """Minimise sum w (x - y)^2 + sum (2 pi f)^-4 (x'')^2: five diagonals, K systems at once."""
         count = len(points)
         stiff = np.where(self.joined, (2 * np.pi * cutoff[1:-1]) ** -4.0, 0.0)

@@ -98,6 +98,20 @@ def test_dance_is_not_smoothed_away(way, fps):
     assert jitter(steady, truth) < 0.65 * jitter(noisy, truth)
 
 
+@pytest.mark.parametrize("fps", [25, 30, 50])
+def test_offline_takes_away_60_percent_of_the_jitter_of_a_dance(fps):
+    times = np.arange(120) / fps
+    for seed in (1, 2):
+        truth, noisy, scores = clip(seed, Act(speed=2.0, amount=1.2), times=times)
+        steady = points_of(smooth_sequence(as_people(noisy, scores), times).people)
+        seen = scores >= 0.3
+        assert jitter(steady, truth) < 0.4 * jitter(noisy, truth)
+        for part in (slice(0, 17), FACE, LEFT_HAND):
+            assert error(steady[:, part], truth[:, part], seen[:, part]) < 0.8 * error(
+                noisy[:, part], truth[:, part], seen[:, part]
+            )
+
+
 def test_clean_slow_movement_is_left_alone():
     truth, noisy, scores = clip(1, Act(speed=0.6), Faults(noise=0.0, outliers=0.0, blinks=0.0))
     steady = points_of(smooth_sequence(as_people(noisy, scores), fps=FPS).people)
@@ -184,7 +198,7 @@ def test_a_person_missing_for_some_frames_is_filled_and_one_who_left_is_not():
 
 def test_nothing_is_smoothed_across_a_cut():
     _, noisy, scores = clip(2, faults=Faults(blinks=0.0, outliers=0.0))
-    noisy[60:] += (20, 0)  # the next shot shows the person a little further to the right
+    noisy[60:] += (100, 0)  # the next shot shows the person further to the right
     people = as_people(noisy, scores)
     apart = smooth_sequence(people, fps=FPS, cuts=[60]).people
     first = smooth_sequence(people[:60], fps=FPS).people
