@@ -15,6 +15,7 @@ time is recorded too. Written to results/video.json and results/video.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -110,14 +111,21 @@ def facts() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    packages = ("numpy", "opencv-python", "onnxruntime", "torch")
+    packages = ("numpy", "opencv-python", "opencv-python-headless", "onnxruntime", "torch")
+    versions = {}
+    for name in packages:  # not all of them are everywhere
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    commit = ""
+    with contextlib.suppress(OSError):
+        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     return {
-        "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip(),
+        "commit": commit,
         "date": time.strftime("%Y-%m-%d"),
         "cpu": names[0] if names else platform.machine(),
         "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
-        "versions": {name: metadata.version(name) for name in packages},
+        "versions": versions,
     }
 
 
