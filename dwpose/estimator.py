@@ -19,7 +19,7 @@ from .crop import crop_matrices
 from .geometry import BOX_PADDING, iou_matrix
 from .heatmap import decode_heatmaps, merge_flipped_heatmaps
 from .runtimes.crops import write_crop, write_crop_bytes
-from .runtimes.session import Outputs, Session, pick_batch_size, runs_on_gpu
+from .runtimes.session import Outputs, Session, is_builtin, pick_batch_size, runs_on_gpu
 from .runtimes.threads import in_parallel, overlap
 from .simcc import SPLIT, decode
 from .skeleton import BODY, FLIP_INDICES, NUM_KEYPOINTS
@@ -83,6 +83,10 @@ class Estimator:
             there and points come back, see `runtimes.on_device`: for an RTMPose on torch. None
             does so on a GPU ("cuda") where it can be done.
 
+    Attributes:
+        flip_test: what a call does that leaves it open: on with the built-in network, which
+            gains much and costs little.
+
     Raises:
         ValueError: the session leaves the input size open, batch_size is below one, or on_device
             cannot be done with this session.
@@ -107,6 +111,7 @@ class Estimator:
         self.padding = padding
         self.split = split
         self.udp = udp
+        self.flip_test = is_builtin(session)
         self.batch_size = pick_batch_size(session, batch_size, on_cpu=4, elsewhere=32)
         # Room for a batch, of floats or for the device of bytes.
         self._spare: list[npt.NDArray[Any]] = []
@@ -125,7 +130,7 @@ class Estimator:
         images: Sequence[npt.NDArray[np.uint8]],
         boxes: Sequence[Boxes],
         *,
-        flip_test: bool = False,
+        flip_test: bool | None = None,
         on_batch: Callable[[], None] | None = None,
     ) -> list[People]:
         """Estimate everybody in all pictures, in batches that span pictures.
@@ -134,7 +139,7 @@ class Estimator:
             images: uint8 [H, W, 3] RGB each.
             boxes: the people of each picture.
             flip_test: also look at the mirror image and average; twice the work, a little
-                more accurate.
+                more accurate. None does so with the built-in network alone.
             on_batch: called after each run of the network; what it raises ends the work.
 
         Returns:
@@ -146,6 +151,7 @@ class Estimator:
         """
         if len(images) != len(boxes):
             raise ValueError(f"boxes must be given for each of {len(images)} pictures")
+        flip_test = self.flip_test if flip_test is None else flip_test
         owner = np.repeat(np.arange(len(images)), [len(b) for b in boxes])
         every = np.concatenate([b.xyxy for b in boxes]) if len(owner) else np.zeros((0, 4))
         forward, inverse = crop_matrices(every, self.size_hw, self.padding)
@@ -318,7 +324,7 @@ def find_one_person(
     *,
     rounds: int = ROUNDS,
     threshold: float = DEFAULT_THRESHOLD,
-    flip_test: bool = False,
+    flip_test: bool | None = None,
     on_batch: Callable[[], None] | None = None,
 ) -> list[People]:
     """Estimate the main person of each picture without a detector.

@@ -20,7 +20,7 @@ from .io.boxes import boxes_of_masks, read_boxes
 from .io.images import CHUNK_PIXELS, ImageArray, is_batch, load_image, split_batch
 from .pose_options import ORDERS, PoseOptions
 from .runtimes.pretrained import open_models
-from .runtimes.session import RuntimeInfo, Session
+from .runtimes.session import RuntimeInfo, Session, is_builtin
 from .second_look import look_again
 from .types import DEFAULT_THRESHOLD, Boxes, People
 
@@ -42,6 +42,7 @@ class DWPose:
 
     Attributes:
         estimator, detector, notice: as given.
+        detector_fallback: what a call does that leaves it open, see `PoseOptions`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class DWPose:
         self.estimator = estimator
         self.detector = detector
         self.notice = notice
+        self.detector_fallback = detector is not None and is_builtin(detector.session)
 
     @classmethod
     def from_pretrained(
@@ -280,7 +282,8 @@ class DWPose:
         boxes = given
         if boxes is None and self.detector is not None:
             boxes = self.detector(images, score_threshold=options.score_threshold, on_batch=tick)
-            if options.detector_fallback:
+            fallback = options.detector_fallback
+            if self.detector_fallback if fallback is None else fallback:
                 blind = [i for i, found in enumerate(boxes) if not len(found)]
         elif boxes is None:
             boxes = [Boxes.empty()] * len(images)
@@ -303,7 +306,9 @@ class DWPose:
             limit = OKS_NMS_THRESHOLD if given is None else None
         if limit is not None:
             people = [remove_duplicates(p, float(limit), self.estimator) for p in people]
-        people = [arrange(p, order)[: options.max_people] for p in people]
+        people = [arrange(p, order) for p in people]
+        if options.max_people is not None:
+            people = [p[: options.max_people] for p in people]
         if options.second_look:  # last, so that nobody is looked at who is then left out
             people = look_again(
                 images, people, self.estimator, flip_test=options.flip_test, on_batch=tick
@@ -360,4 +365,6 @@ def arrange(people: People, order: str) -> People:
         key = people.boxes.xyxy[:, 0] + people.boxes.xyxy[:, 2]
     else:
         key = -(people.boxes.area if order == "size" else pose_scores(people))
-    return people[np.argsort(key, kind="stable")]
+    ranks = key.argsort(kind="stable")
+    sorted_already = (ranks[1:] > ranks[:-1]).all()
+    return people if sorted_already else people[ranks]

@@ -15,7 +15,8 @@ class PoseOptions:
     """How pictures are worked on; the keyword arguments of `DWPose.pose`.
 
     Attributes:
-        flip_test: also look at mirror images and average; slower, a little more accurate.
+        flip_test: also look at mirror images and average; slower, a little more accurate. None
+            does so with the built-in pose network alone.
         order: "left-to-right" (of box centres), "size" (largest box first), "score" (best pose
             first) or "given" (as boxes came). "auto" is "given" for boxes and masks of the
             caller and "left-to-right" for those that were found.
@@ -24,8 +25,9 @@ class PoseOptions:
             all. "auto" is None for boxes and masks of the caller, so that each gets its answer,
             and 0.9 for those that were found.
         score_threshold: the detector's threshold instead of its own; 0..1.
-        detector_fallback: where the detector finds nobody, look at the whole picture. Off by
-            default, because a pose network finds people in clouds.
+        detector_fallback: where the detector finds nobody, look at the whole picture. None does
+            so with the built-in detector alone, which misses people; with others it is off, because
+            a pose network finds people in clouds.
         rounds: without a detector, how often to crop again around what was found; 0 looks at
             the whole picture once, as DWPose's own scripts do.
         second_look: look again, closer, at hands and faces that are small in the first crop, and
@@ -35,12 +37,12 @@ class PoseOptions:
         ValueError: a value is outside the above.
     """
 
-    flip_test: bool = False
+    flip_test: bool | None = None
     order: str = "auto"
     max_people: int | None = None
     nms_threshold: float | str | None = "auto"
     score_threshold: float | None = None
-    detector_fallback: bool = False
+    detector_fallback: bool | None = None
     rounds: int = ROUNDS
     second_look: bool = False
 

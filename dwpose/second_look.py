@@ -41,7 +41,7 @@ class Estimate(Protocol):
         images: Sequence[npt.NDArray[np.uint8]],
         boxes: Sequence[Boxes],
         *,
-        flip_test: bool = False,
+        flip_test: bool | None = None,
         on_batch: Callable[[], None] | None = None,
     ) -> list[People]:
         """Estimate everybody in all pictures."""
@@ -154,7 +154,7 @@ def look_again(
     estimator: Estimate,
     options: SecondLookOptions | None = None,
     *,
-    flip_test: bool = False,
+    flip_test: bool | None = None,
     on_batch: Callable[[], None] | None = None,
 ) -> list[People]:
     """Estimate small hands and faces a second time and keep what is surer.

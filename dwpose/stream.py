@@ -24,6 +24,7 @@ class Pose(Protocol):
 
     detector: Any
     estimator: Any
+    detector_fallback: bool
 
     def __call__(self, images: Any, **options: Any) -> Any:
         """People of some pictures."""
@@ -38,7 +39,8 @@ def make_follower(
     """Return a `Follower` that works with these networks; a `BatchFollower` where a batch is set.
 
     Without a detector the main person, and nobody else, is looked for in the whole picture, as for
-    single pictures, wherever the detector would run.
+    single pictures, wherever the detector would run; so it is where the built-in detector finds
+    nobody.
 
     Args:
         pose: the networks.
@@ -49,6 +51,14 @@ def make_follower(
     def look_at_all(images: Any) -> list[Boxes]:
         return [people.boxes for people in pose(list(images))]
 
+    def look_for_all(images: Any) -> list[Boxes]:
+        found = list(pose.detector(images))
+        blind = [i for i, boxes in enumerate(found) if not len(boxes)]
+        if blind and pose.detector_fallback:
+            for i, boxes in zip(blind, look_at_all([images[i] for i in blind]), strict=True):
+                found[i] = boxes
+        return found
+
     def look_twice(images: Any, boxes: Any) -> list[People]:
         return look_again(images, pose.estimator(images, boxes), pose.estimator, second_look)
 
@@ -57,7 +67,7 @@ def make_follower(
     kind = BatchFollower if options.batch else Follower
     if pose.detector is None:
         return kind(look_at_all, estimate, replace(options, max_people=1))
-    return kind(pose.detector, estimate, options)
+    return kind(look_for_all, estimate, options)
 
 
 def stream(

@@ -64,7 +64,7 @@ class PoseEstimator(UsesDefaultModel):
                         default=False,
                         tooltip="Where the detector finds nobody, look at the whole picture for "
                         "one person. Helps with drawings and half bodies; may find people in "
-                        "clouds.",
+                        "clouds. With the built-in detector this is always on.",
                     )
                 ),
                 model_input(),
@@ -136,7 +136,7 @@ class PoseEstimator(UsesDefaultModel):
                 max_people=limit_people(max_people),
                 order=order,
                 score_threshold=detector_threshold,
-                detector_fallback=whole_image_fallback,
+                detector_fallback=whole_image_fallback or None,
                 second_look=second_look,
             )
         ):
@@ -234,7 +234,7 @@ class EstimateKeypoints(UsesDefaultModel):
                         "mirror_too",
                         default=False,
                         tooltip="Also look at the mirror image and average: twice the work, a "
-                        "little more accurate.",
+                        "little more accurate. With the built-in network this is always on.",
                     )
                 ),
                 advanced(shared.detector_threshold_input()),
@@ -288,7 +288,7 @@ class EstimateKeypoints(UsesDefaultModel):
                 masks=masks,
                 max_people=limit_people(max_people),
                 order=order,
-                flip_test=mirror_too,
+                flip_test=mirror_too or None,
                 score_threshold=detector_threshold,
                 second_look=second_look,
             )

@@ -60,6 +60,14 @@ def test_from_files(model_files, runtime, caplog):
     assert len(model([np.zeros((128, 128, 3), np.uint8)] * 2)) == 2
 
 
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+def test_the_built_in_network_is_known_as_such(model_files, runtime):
+    pytest.importorskip(runtime)
+    poser, _ = model_files
+    assert DWPose.from_pretrained("builtin-t", None, runtime=runtime).estimator.flip_test
+    assert not DWPose.from_pretrained(poser, None, runtime=runtime).estimator.flip_test
+
+
 def test_the_mode_reaches_both_networks(model_files):
     poser, finder = model_files
     model = DWPose.from_pretrained(poser, finder, runtime="torch", device="cpu", mode="compile")

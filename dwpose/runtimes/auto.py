@@ -32,6 +32,8 @@ from .session import MODES, RuntimeInfo, RuntimeUnavailable, Session
 
 if TYPE_CHECKING:
     from ..weights.load import LoadedModel
+    from .onnx_session import OnnxSession
+    from .torch_session import TorchSession
 
 logger = logging.getLogger("dwpose")
 
@@ -174,6 +176,7 @@ def open_session(
             tried.append(f"{plan.runtime} on {plan.device} failed: {error}")
             logger.debug("%s: %s", model, tried[-1])
             continue
+        session.builtin = model.entry is not None and model.entry.builtin
         logger.info("%s runs with %s", model, session.info)
         return session
     if not tried:
@@ -189,7 +192,9 @@ def model_size(model: LoadedModel) -> str | None:
     return str(size) if size else None
 
 
-def _open(model: LoadedModel, plan: RuntimeInfo, reason: str, mode: str, exact: bool) -> Session:
+def _open(
+    model: LoadedModel, plan: RuntimeInfo, reason: str, mode: str, exact: bool
+) -> TorchSession | OnnxSession:
     """Start one plan; `exact` when its precision was asked for and not only proposed."""
     if plan.runtime == "torch":
         from .torch_session import TorchSession

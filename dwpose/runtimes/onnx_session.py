@@ -57,7 +57,7 @@ class OnnxSession:
     Attributes:
         info, input_size_hw, max_batch, input_dtype: see `session.Session`. `max_batch` is 1
             for a graph whose batch is fixed at one.
-        output_shapes: see `session.output_shapes`.
+        output_shapes, builtin: see `session.output_shapes` and `session.is_builtin`.
 
     Raises:
         ValueError: the device name is unknown.
@@ -95,6 +95,7 @@ class OnnxSession:
         )
         precision = "fp16" if self._dtype is np.float16 else "fp32"
         self.info = RuntimeInfo("onnxruntime", device, precision, reason)
+        self.builtin = False
 
     def __call__(self, images: npt.NDArray[np.float32]) -> Outputs:
         """Run the network; see `session.Session`."""

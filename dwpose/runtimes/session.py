@@ -77,6 +77,11 @@ def output_shapes(session: Session) -> tuple[tuple[int | None, ...], ...]:
     return tuple(getattr(session, "output_shapes", ()))
 
 
+def is_builtin(session: Session) -> bool:
+    """Tell whether the network is one of the package's own small ones, which need some help."""
+    return bool(getattr(session, "builtin", False))
+
+
 def run_split(
     run: Callable[[npt.NDArray[np.float32]], Outputs],
     images: npt.NDArray[np.float32],

@@ -37,7 +37,7 @@ class TorchSession:
 
     Attributes:
         info, input_size_hw, max_batch, input_dtype: see `session.Session`.
-        output_shapes: see `session.output_shapes`.
+        output_shapes, builtin: see `session.output_shapes` and `session.is_builtin`.
         module: the folded network, on the device. `move` puts it elsewhere; whoever moves it
             otherwise calls `settle` before the next run.
         layout: the memory format that the network runs in.
@@ -66,6 +66,7 @@ class TorchSession:
         inputs = getattr(module, "inputs", ())
         self.max_batch: int | None = inputs[0].shape[0] if inputs and inputs[0].shape else None
         self.input_dtype = "uint8" if [i.dtype for i in inputs] == [torch.uint8] else "float32"
+        self.builtin = False
         self.output_shapes = tuple(port.shape for port in getattr(module, "outputs", ()))
         self._precision, self._reason, self._mode = precision, reason, mode
         layout = (
