@@ -133,7 +133,8 @@ def record(run: Forward, example: Tensor) -> Forward:
                 run(example)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Other threads, such as those of a program around this one, may go on using the device.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             outputs = run(example)
 
     def replay(batch: Tensor) -> tuple[Tensor, ...]:
