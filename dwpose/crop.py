@@ -41,9 +41,9 @@ def crop_matrices(
     # `geometry.warp_matrix` without a turn, for all boxes at once.
     zoom = size_hw[1] / widths
     forward, inverse = np.zeros((2, len(centers), 2, 3))
-    forward[:, (0, 1), (0, 1)] = zoom
+    forward[:, 0, 0] = forward[:, 1, 1] = zoom[:, 0]
     forward[:, :, 2] = middle - zoom * centers
-    inverse[:, (0, 1), (0, 1)] = 1 / zoom
+    inverse[:, 0, 0] = inverse[:, 1, 1] = 1 / zoom[:, 0]
     inverse[:, :, 2] = centers - middle / zoom
     return forward, inverse
 

@@ -68,32 +68,6 @@ def decode_boxes(raw: Array, size_hw: tuple[int, int], rows: Array | None = None
     return np.concatenate((center - half, center + half), axis=1)
 
 
-def class_aware_nms(
-    xyxy: Array,
-    scores: Array,
-    nms_threshold: float = NMS_THRESHOLD,
-    score_threshold: float = SCORE_THRESHOLD,
-) -> tuple[Array, Array]:
-    """Suppress duplicates within each class apart.
-
-    Args:
-        xyxy: float [A, 4] in pixels.
-        scores: float [A, C].
-        nms_threshold: a box goes if its IoU with a better one of its class is larger.
-        score_threshold: only scores above it count.
-
-    Returns:
-        int64 [M] rows and int64 [M] classes, class by class, best first in each.
-    """
-    rows, classes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for label in range(scores.shape[1]):
-        alive = np.flatnonzero(scores[:, label] > score_threshold)
-        kept = alive[nms(xyxy[alive], scores[alive, label], nms_threshold)]
-        rows.append(kept)
-        classes.append(np.full(len(kept), label))
-    return np.concatenate(rows), np.concatenate(classes)
-
-
 def _from_raw(
     raw: Array,
     size_hw: tuple[int, int],
@@ -109,10 +83,11 @@ def _from_raw(
     It happens in source pixels, because its rule of whole pixels depends on the scale.
     """
     scores = raw[:, 4] * raw[:, 5 + PERSON]
-    rows = np.flatnonzero(scores > score_threshold)
+    rows = (scores > score_threshold).nonzero()[0]
     xyxy = decode_boxes(raw[rows, :4], size_hw, rows) / np.float32(ratio)
-    kept, _ = class_aware_nms(xyxy, scores[rows, None], nms_threshold, score_threshold)
-    return xyxy[kept], scores[rows[kept]]
+    scores = scores.take(rows)
+    kept = nms(xyxy, scores, nms_threshold)
+    return xyxy[kept], scores[kept]
 
 
 def read_outputs(
@@ -209,7 +184,7 @@ class PersonDetector:
     Args:
         session: a running detector.
         score_threshold: people with a lower score are left out; 0..1.
-        nms_threshold: see `class_aware_nms`; 0..1.
+        nms_threshold: a box goes if its IoU with a better one is larger; 0..1.
         clip: cut boxes at the picture's border. The original does not; people who leave the
             picture then get a crop that is partly black.
         colour: "bgr" for YOLOX (its training reads BGR files and converts nothing), "rgb" for
@@ -335,12 +310,16 @@ class PersonDetector:
 
     def _finish(self, xyxy: Array, scores: Array, image_hw: tuple[int, ...]) -> Boxes:
         if self.clip:
-            xyxy = np.clip(xyxy, 0, (image_hw[1], image_hw[0]) * 2)
+            height, width = image_hw[:2]
+            corner = np.array((width, height, width, height), np.float32)
+            xyxy = np.minimum(np.maximum(xyxy, 0), corner)
         # Half precision can overflow; and a box without area, for instance one that lay in the
         # letterbox's grey, holds nobody.
         good = np.isfinite(xyxy).all(axis=1) & (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
-        best = np.argsort(-scores[good], kind="stable")
-        return Boxes(xyxy[good][best], scores[good][best])
+        if not good.all():
+            xyxy, scores = xyxy[good], scores[good]
+        best = (-scores).argsort(kind="stable")
+        return Boxes(xyxy.take(best, axis=0), scores.take(best))
 
 
 def check_unit(name: str, value: float) -> float:

@@ -7,6 +7,7 @@ Shapes: P people of one picture, N crops of a batch, K = 133 keypoints, h and w 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -226,8 +227,7 @@ class Estimator:
         0.56 for 384x288. Adding the channel to 1080p takes 0.54 ms.
         """
         found: dict[int, Array] = {}
-        numbers, counts = np.unique(owner, return_counts=True)
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        for number, count in Counter(owner.tolist()).items():
             image = images[number]
             cropped = count * self.size_hw[0] * self.size_hw[1]
             if cropped * _WIDEN_GAIN > image.shape[0] * image.shape[1]:

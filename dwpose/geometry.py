@@ -42,9 +42,10 @@ def fix_aspect(scale: Array, aspect: float) -> Array:
         float [..., 2] of the same dtype; nothing shrinks.
     """
     width, height = scale[..., 0], scale[..., 1]
-    return np.stack(
-        (np.maximum(width, height * aspect), np.maximum(height, width / aspect)), axis=-1
-    ).astype(scale.dtype, copy=False)
+    grown = np.empty_like(scale)
+    grown[..., 0] = np.maximum(width, height * aspect)
+    grown[..., 1] = np.maximum(height, width / aspect)
+    return grown
 
 
 def warp_matrix(
@@ -124,12 +125,13 @@ def _greedy(overlap: Array, scores: Array, threshold: float) -> npt.NDArray[np.i
 
     The tie rule is that of `scores.argsort()[::-1]`, which the originals use.
     """
-    waiting = scores.argsort()[::-1]
+    alike = ~(overlap <= threshold)
+    gone = np.zeros(len(scores), np.bool_)
     kept: list[int] = []
-    while waiting.size:
-        best, rest = int(waiting[0]), waiting[1:]
-        kept.append(best)
-        waiting = rest[overlap[best, rest] <= threshold]
+    for i in scores.argsort()[::-1].tolist():
+        if not gone[i]:
+            kept.append(i)
+            gone |= alike[i]
     return np.array(kept, dtype=np.int64)
 
 
@@ -163,8 +165,9 @@ def oks_matrix(
     Returns:
         float64 [N, M] in 0..1, the mean over all K points.
     """
-    a, b = a.astype(np.float64)[:, None], b[None]
-    distance: Array = np.square(a[..., 0] - b[..., 0]) + np.square(a[..., 1] - b[..., 1])
+    # Plane by plane, as in `iou_matrix`.
+    a_x, a_y, b_x, b_y = (p[..., i].astype(np.float64) for p in (a, b) for i in (0, 1))
+    distance: Array = np.square(a_x[:, None] - b_x) + np.square(a_y[:, None] - b_y)
     area = (np.asarray(area_a)[:, None] + np.asarray(area_b)[None, :]) / 2 + np.spacing(1.0)
     variance = np.square(np.asarray(sigmas, np.float64) * 2)
     return np.exp(-distance / variance / area[..., None] / 2).mean(axis=-1)

@@ -20,14 +20,13 @@ Selection: TypeAlias = "int | slice | list[int] | npt.NDArray[Any]"
 DEFAULT_THRESHOLD = 0.3
 
 
-def _as_float(name: str, value: npt.ArrayLike, shape: tuple[int | None, ...]) -> FloatArray:
+def _as_float(name: str, value: npt.ArrayLike, one: tuple[int, ...]) -> FloatArray:
+    """Copy to float32 [P, *one], frozen; `one` is the shape for one person."""
     array = np.array(value, dtype=np.float32)
-    if array.size == 0 and len(shape) != array.ndim:
-        array = np.zeros(tuple(0 if n is None else n for n in shape), np.float32)
-    if array.ndim != len(shape) or any(
-        want is not None and got != want for got, want in zip(array.shape, shape, strict=True)
-    ):
-        wanted = ", ".join("P" if n is None else str(n) for n in shape)
+    if array.size == 0 and array.ndim != len(one) + 1:
+        array = np.zeros((0, *one), np.float32)
+    if array.ndim != len(one) + 1 or array.shape[1:] != one:
+        wanted = ", ".join(("P", *map(str, one)))
         raise ValueError(f"{name} must have shape [{wanted}], got {list(array.shape)}")
     array.flags.writeable = False
     return array
@@ -60,7 +59,7 @@ class Boxes:
 
     def __post_init__(self) -> None:
         """Convert, validate and freeze the arrays."""
-        xyxy = _as_float("xyxy", self.xyxy, (None, 4))
+        xyxy = _as_float("xyxy", self.xyxy, (4,))
         given: Any = self.scores
         scores = np.ones(len(xyxy), np.float32) if given is None else given
         if not np.isfinite(xyxy).all():
@@ -68,7 +67,7 @@ class Boxes:
         if (xyxy[:, 2:] < xyxy[:, :2]).any():
             raise ValueError("xyxy must be left, top, right, bottom; a box is inside out")
         object.__setattr__(self, "xyxy", xyxy)
-        object.__setattr__(self, "scores", _as_float("scores", scores, (None,)))
+        object.__setattr__(self, "scores", _as_float("scores", scores, ()))
         if len(self.scores) != len(xyxy):
             raise ValueError(f"scores must have one number a box, got {len(self.scores)}")
 
@@ -117,9 +116,9 @@ class People:
     def __post_init__(self) -> None:
         """Convert, validate and freeze the arrays."""
         set_field = object.__setattr__
-        keypoints = _as_float("keypoints", self.keypoints, (None, NUM_KEYPOINTS, 2))
+        keypoints = _as_float("keypoints", self.keypoints, (NUM_KEYPOINTS, 2))
         set_field(self, "keypoints", keypoints)
-        set_field(self, "scores", _as_float("scores", self.scores, (None, NUM_KEYPOINTS)))
+        set_field(self, "scores", _as_float("scores", self.scores, (NUM_KEYPOINTS,)))
         height, width = (int(n) for n in self.image_hw)
         if height < 1 or width < 1:
             raise ValueError(f"image_hw must be at least 1x1 pixel, got {self.image_hw}")
