@@ -265,6 +265,11 @@ class Estimator:
         return decode(x, y, self.split)
 
 
+def has_body(people: People, threshold: float = DEFAULT_THRESHOLD) -> npt.NDArray[np.bool_]:
+    """Tell who is a person and who is noise: bool [P], whether three body points are confident."""
+    return people.visible(threshold)[:, BODY].sum(axis=1) >= MIN_BODY_POINTS
+
+
 def box_of_points(
     people: People, threshold: float = DEFAULT_THRESHOLD, margin: float = _MARGIN
 ) -> npt.NDArray[np.float32] | None:
@@ -279,9 +284,9 @@ def box_of_points(
         float32 [4] xyxy in pixels, cut at the picture's border; None if fewer than three body
         points count or nothing is left inside the picture.
     """
-    sure = people.visible(threshold)[0]
-    if sure[BODY].sum() < MIN_BODY_POINTS:
+    if not has_body(people, threshold)[0]:
         return None
+    sure = people.visible(threshold)[0]
     points = people.keypoints[0, sure]
     low, high = points.min(axis=0), points.max(axis=0)
     extra = margin * float((high - low).max())

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .detector import PersonDetector
-from .estimator import Estimator, find_one_person
+from .estimator import Estimator, find_one_person, has_body
 from .geometry import OKS_NMS_THRESHOLD, box_center_scale, fix_aspect, oks_nms
 from .io.boxes import boxes_of_masks, read_boxes
 from .io.images import CHUNK_PIXELS, ImageArray, is_batch, load_image, split_batch
@@ -278,27 +278,15 @@ class DWPose:
         tick: Callable[[], None] | None,
     ) -> list[People]:
         """Poses in some pictures, whose boxes may be given."""
-        blind: list[int] = []
-        boxes = given
-        if boxes is None and self.detector is not None:
-            boxes = self.detector(images, score_threshold=options.score_threshold, on_batch=tick)
-            fallback = options.detector_fallback
-            if self.detector_fallback if fallback is None else fallback:
-                blind = [i for i, found in enumerate(boxes) if not len(found)]
-        elif boxes is None:
+        if given is not None:
+            boxes = given
+        elif self.detector is None:
             boxes = [Boxes.empty()] * len(images)
-            blind = list(range(len(images)))
+        else:
+            boxes = self.detector(images, score_threshold=options.score_threshold, on_batch=tick)
         people = self.estimator(images, boxes, flip_test=options.flip_test, on_batch=tick)
-        if blind:
-            seen = find_one_person(
-                self.estimator,
-                [images[i] for i in blind],
-                rounds=options.rounds,
-                flip_test=options.flip_test,
-                on_batch=tick,
-            )
-            for i, person in zip(blind, seen, strict=True):
-                people[i] = person
+        if given is None:
+            people = self._mend_search(images, people, options, tick)
         order, limit = options.order, options.nms_threshold
         if order == "auto":
             order = "left-to-right" if given is None else "given"
@@ -313,6 +301,32 @@ class DWPose:
             people = look_again(
                 images, people, self.estimator, flip_test=options.flip_test, on_batch=tick
             )
+        return people
+
+    def _mend_search(
+        self,
+        images: list[ImageArray],
+        people: list[People],
+        options: PoseOptions,
+        tick: Callable[[], None] | None,
+    ) -> list[People]:
+        """Do what the detector did not, or what the built-in one did badly."""
+        if self.detector is not None and is_builtin(self.detector.session):
+            people = [p[has_body(p)] for p in people]
+        fallback = options.detector_fallback
+        fallback = self.detector_fallback if fallback is None else fallback
+        if self.detector is not None and not fallback:
+            return people
+        blind = [i for i, found in enumerate(people) if not len(found)]
+        seen = find_one_person(
+            self.estimator,
+            [images[i] for i in blind],
+            rounds=options.rounds,
+            flip_test=options.flip_test,
+            on_batch=tick,
+        )
+        for i, person in zip(blind, seen, strict=True):
+            people[i] = person
         return people
 
 

@@ -292,39 +292,6 @@ def test_fallback_looks_at_the_whole_picture_only_when_told(pose):
     np.testing.assert_allclose(people[0].keypoints[0, 0], (80, 20), atol=3)
 
 
-def test_built_in_networks_are_helped_unless_told_otherwise():
-    finder, poser = Finder(), Poser()
-    finder.builtin = poser.builtin = True
-    pose = DWPose(Estimator(poser, batch_size=2), PersonDetector(finder))
-    faint = picture()
-    faint[20:70, 80:100] = 245  # as above
-    assert len(pose(faint)) == 1
-    assert len(pose(faint, detector_fallback=False)) == 0
-    poser.asked.clear()
-    pose(picture(A))
-    pose(picture(A), flip_test=False)
-    assert poser.asked == [2, 1]
-
-    poser.builtin = False  # read when the estimator is made
-    other = DWPose(Estimator(poser, batch_size=2), PersonDetector(finder))
-    poser.asked.clear()
-    other(picture(A))
-    assert poser.asked == [1]
-
-
-def test_films_are_helped_like_pictures():
-    finder = Finder()
-    finder.builtin = True
-    faint = picture()
-    faint[20:70, 80:100] = 245  # as above
-    films = {"helped": [], "left alone": []}
-    for name, seen in films.items():
-        pose = DWPose(Estimator(Poser(), batch_size=2), PersonDetector(finder))
-        pose.detector_fallback = name == "helped"
-        seen += [len(people) for _, people in pose.stream([faint] * 5, smoothing=None)]
-    assert films == {"helped": [1] * 5, "left alone": [0] * 5}
-
-
 def test_detector_threshold_of_one_call(pose):
     assert len(pose(picture(A, B), score_threshold=0.85)) == 1
     assert len(pose(picture(A, B))) == 2
