@@ -2,7 +2,8 @@
 
 Everybody wears the same clothes throughout, goes from pose to pose of the sampler or the motion
 library, and walks along a line on the floor, so that people enter, leave, cross and hide each
-other; the camera pans and sways. `numeric_clips` is the same without pictures and much faster.
+other; the camera pans and sways. Apart from `numeric_clips` and `motion`, which make points in
+milliseconds, because a picture needs each joint of the mesh turned and the poses of a library.
 
 Shapes: P people, V vertices, K = 133 keypoints, H and W the frame's size.
 """
@@ -26,12 +27,11 @@ from .camera import View
 from .dice import Dice, about, rotation_vector
 from .engine import SyntheticConfig, SyntheticPeople
 from .looks import sample_looks
+from .numeric_clips import FEWEST_BODY_POINTS
 from .outfit import dress, sample_outfits
 from .poses import sample_actions, sample_poses
 from .scene import draw_people, paint
 from .shade import sample_lights
-
-_FEWEST_BODY_POINTS = 4
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _log(rotation: Tensor) -> Tensor:
 
 def _truth(labelled: Tensor, seen: Tensor, boxes: Tensor, size_hw: tuple[int, int]) -> People:
     visible = (seen == 2).cpu().numpy()
-    kept = np.flatnonzero(visible[:, BODY].sum(axis=1) >= _FEWEST_BODY_POINTS)
+    kept = np.flatnonzero(visible[:, BODY].sum(axis=1) >= FEWEST_BODY_POINTS)
     if not len(kept):
         return People.empty(size_hw)
     points = labelled[..., :2].cpu().numpy()[kept]

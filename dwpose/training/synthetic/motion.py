@@ -1,7 +1,8 @@
 """Moving skeletons: exact 2-D tracks of the 133 points without pictures, and what a network sees.
 
 For measuring what happens to keypoints after the network (smoothing, mending, retargeting): a
-clip of hundreds of frames takes milliseconds. Rendered clips are another matter.
+clip of hundreds of frames takes milliseconds. Apart from `numeric_clips`, whose several people are
+flat, because a change of proportions or of the camera needs a body in space.
 
 Shapes: T frames, K = 133 points. Metres, z up, the person faces -y and the person's left is +x.
 """
@@ -239,8 +240,19 @@ def observe(truth: Array, seed: int, faults: Faults | None = None) -> tuple[Arra
     Returns:
         keypoints float64 [T, 133, 2] and raw scores float64 [T, 133].
     """
-    faults = faults or Faults()
     rng = np.random.default_rng(seed + 7919)
+    spread, scores = _difficulty(truth, rng, faults or Faults())
+    keypoints = truth + spread[..., None] * rng.standard_normal(truth.shape)
+    return keypoints, np.clip(scores, 0.01, 1.05)
+
+
+def spread_px(truth: Array, seed: int, faults: Faults | None = None) -> Array:
+    """Deviation of the noise that `observe` adds to each point, float64 [T, 133], pixels."""
+    return _difficulty(truth, np.random.default_rng(seed + 7919), faults or Faults())[0]
+
+
+def _difficulty(truth: Array, rng: np.random.Generator, faults: Faults) -> tuple[Array, Array]:
+    """Deviation of the noise and score of each point, both [T, 133]."""
     shape = truth.shape[:-1]
     height = np.median(np.ptp(truth[..., 1], axis=1))
     # Some frames and points are harder than others: a factor of about 0.5 to 2 on the noise.
@@ -254,9 +266,7 @@ def observe(truth: Array, seed: int, faults: Faults | None = None) -> tuple[Arra
     for step in range(1, faults.blink_frames):
         faded[step:] |= starts[: len(starts) - step]
     scores = np.where(faded, rng.uniform(0.02, 0.2, shape), scores)
-    spread = np.where(faded, spread * 6, spread)
-    keypoints = truth + spread[..., None] * rng.standard_normal(truth.shape)
-    return keypoints, np.clip(scores, 0.01, 1.05)
+    return np.where(faded, spread * 6, spread), scores
 
 
 def as_people(

@@ -1,7 +1,8 @@
 """Clips without pictures: walking figures of 133 points with exact truth, in milliseconds.
 
-For tests of everything that works on poses over time (tracking, smoothing, sanity, retargeting),
-where rendering would take minutes and add nothing. `clips` renders people.
+For tests of following, tracking and films, where rendering would take minutes and add nothing.
+Apart from `motion`, whose one body moves in all its joints, because here several plain ones come,
+go and hide each other; apart from `clips`, because its people are meshes that must be rendered.
 
 Shapes: T frames, P people of a frame, K = 133 keypoints.
 """
@@ -29,7 +30,8 @@ _NECK_TO_NOSE, _HEAD_WIDTH, _HEAD_HEIGHT = 0.115, 0.085, 0.12
 _PELVIS_HEIGHT = 0.51
 # A point of somebody farther away is hidden within this share of a nearer person's width.
 _SOLID: Final = 0.55
-_FEWEST_BODY_POINTS: Final = 4
+# Who shows fewer body points is not in the truth of a frame.
+FEWEST_BODY_POINTS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,7 @@ def _frame(present: list[tuple[int, Walker, Array]], image_hw: tuple[int, int]) 
                 middle = (body.min(axis=0) + body.max(axis=0)) / 2
                 half = (body.max(axis=0) - body.min(axis=0)) / 2 * (_SOLID, 1)
                 seen &= ~(np.abs(points - middle) < half).all(axis=1)
-        if seen[BODY].sum() >= _FEWEST_BODY_POINTS:
+        if seen[BODY].sum() >= FEWEST_BODY_POINTS:
             kept.append(points)
             ids.append(number)
             seen_of.append(seen)
@@ -254,7 +256,6 @@ def observe(
     sigma: float = 0.004,
     *,
     missed: float = 0.0,
-    outliers: float = 0.0,
     seed: int = 0,
 ) -> list[People]:
     """What a pose network would see: jitter, unsure hidden points, people missed; no ids.
@@ -264,7 +265,6 @@ def observe(
         sigma: standard deviation of seen points as a share of the size of the person (the
             diagonal of their points); hidden points err four times as much.
         missed: share of people that are not found in a frame.
-        outliers: share of seen points that are far off, with a low score.
         seed: of all that.
 
     Returns:
@@ -277,11 +277,9 @@ def observe(
         seen = people.scores > 0.5
         span = np.ptp(people.keypoints, axis=1) if len(people) else np.zeros((0, 2))
         size = np.hypot(span[:, 0], span[:, 1])[:, None]
-        far = (rng.random(seen.shape) < outliers) & seen
-        spread = sigma * size * np.where(seen, np.where(far, 20, 1), 4)
+        spread = sigma * size * np.where(seen, 1, 4)
         points = people.keypoints + rng.normal(size=people.keypoints.shape) * spread[..., None]
         scores = np.where(seen, rng.uniform(0.75, 1.0, seen.shape), rng.uniform(0, 0.2, seen.shape))
-        scores[far] *= 0.6
         noisy, scores = points.astype(np.float32), scores.astype(np.float32)
         frames.append(People(noisy, scores, people.boxes, people.image_hw))
     return frames
