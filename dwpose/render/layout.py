@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +29,10 @@ _FACE: Final = range(OPENPOSE_FACE.start, OPENPOSE_FACE.stop)
 _HAND_HUES: Final = np.array([colorsys.hsv_to_rgb(i / 20, 1.0, 1.0) for i in range(20)])
 
 
-@dataclass(frozen=True)
-class Shapes:
+class Shapes(NamedTuple):
     """Shapes of one kind, drawn in order.
 
-    Args:
+    Attributes:
         kind: "limb" (ellipse between two points), "line" or "dot".
         part: "body" (with feet), "hand" or "face".
         points: float [N, 2, 2] for limbs and lines, [N, 2] for dots; x and y in canvas pixels,
@@ -276,9 +275,10 @@ def _both(known: Array, ends: Array) -> tuple[Array, Array]:
     Returns:
         rows [N, 2] of those whose ends are known, and which they are [N].
     """
-    first, second = ends.reshape(2, -1)
-    drawn = (known.take(first) & known.take(second)).nonzero()[0]
-    return np.stack((first.take(drawn), second.take(drawn)), axis=1), drawn
+    ends = ends.reshape(2, -1)
+    first, second = known.take(ends)
+    drawn = (first & second).nonzero()[0]
+    return ends.take(drawn, axis=1).T, drawn
 
 
 def lay_out(
