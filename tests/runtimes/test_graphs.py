@@ -147,7 +147,7 @@ def test_graphs_answer_as_the_network_does(mode):
     network = RTMPose(rtmpose_config("t", (256, 192))).eval()
     eager = TorchSession(network, device="cuda", precision="fp16")
     fast = TorchSession(network, device="cuda", precision="fp16", mode=mode)
-    for count in (1, 3, 70):
+    for count in (3,) if mode == "compile" else (1, 3, 70):  # each size compiles for long
         images = _images(count, (3, 256, 192)).numpy()
         for got, want in zip(fast(images), eager(images), strict=True):
             assert np.abs(got - want).max() < 0.02 * want.std()
