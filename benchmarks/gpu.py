@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py --minutes 6        # on a GPU
     python benchmarks/gpu.py --device cpu --sizes t --detectors nano --batches 1,2 --repeats 1 \
-        --frames 8 --clip-batches 4 --picture 360x640 --out FOLDER
+        --precisions fp32 --frames 8 --clip-batches 4 --picture 360x640 --out FOLDER
 
 RTMPose t, s, m and l at 256x192 and l at 384x288, and YOLOX-l at 640x640, in fp16 and bf16: run
 eagerly, as CUDA graphs, and compiled (`runtimes.graphs`). Weights do not matter for time, so they
