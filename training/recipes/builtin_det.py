@@ -23,6 +23,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from dwpose.training.detection.calibrate import score_shift, shift_scores
 from dwpose.training.detection.cutouts import Cutouts
 from dwpose.training.detection.scenes import Composer, SceneConfig
 from dwpose.training.detection.trainer import DetectorConfig, DetectorTrainer, save_detector
@@ -36,10 +37,11 @@ class Settings:
 
     Attributes:
         cutouts: folder of rendered people (`dwpose synth cutouts`).
-        held_out: folder of rendered people that are never learned from, to measure on.
+        held_out: folder of rendered people that are never learned from: to measure on, and to put
+            the scores on the usual scale at the end.
         backgrounds: folder of photos without people.
         size: YOLOX size name.
-        side: usual input side in px.
+        side: usual input side in px; measured with, and written into the file.
         sides: of the batches in px, with commas; small ones first and large ones at the end learn
             most in little time, so they may change when a run goes on.
         iterations: length of the schedule.
@@ -89,7 +91,11 @@ def run(settings: Settings, folder: Path) -> None:
     if trainer.iteration < settings.iterations:
         log.info("stopped at iteration %d; run again to continue", trainer.iteration)
         return
-    note = f"trained on {trainer.iteration * settings.batch} composed scenes"
+    network = trainer.network.cpu().eval()
+    shift = score_shift(network, held_out, settings.side)
+    shift_scores(network, shift)
+    scenes_seen = trainer.iteration * settings.batch
+    note = f"trained on {scenes_seen} composed scenes; logits of scores plus {shift:.2f}"
     path = folder / "builtin-det.safetensors"
-    save_detector(path, trainer.network.cpu().eval(), half=True, note=note)
+    save_detector(path, network, half=True, note=note)
     log.info("%s: %s", path, note)

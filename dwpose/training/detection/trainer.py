@@ -27,7 +27,7 @@ from .scenes import Composer, SceneBatch
 log = logging.getLogger("dwpose")
 
 # May change between the parts of one run.
-_FREE = {"iterations", "sides", "device", "save_every", "measure_every", "workers"}
+_FREE = {"iterations", "side", "sides", "device", "save_every", "measure_every", "workers"}
 
 
 @dataclass(frozen=True)
