@@ -51,6 +51,10 @@ class TrackOptions:
     Attributes:
         min_similarity: least likeness (0..1) to the predicted pose, see `likeness`, to be the same
             person.
+        sure_s: the likeness of somebody unseen counts in full for so many seconds, half after
+            twice as many, a third after three times. Where the lost ought to be is a guess:
+            counted in full, two poor pairs outweigh a sure and a poor one, and those who hide one
+            another exchange ids when the hidden one shows again.
         keep_s: seconds that somebody unseen is waited for where they would have moved to.
         reentry_s: seconds that somebody who is gone for longer is known by their clothes; 0
             gives everybody a new id instead.
@@ -62,6 +66,7 @@ class TrackOptions:
     """
 
     min_similarity: float = 0.15
+    sure_s: float = 0.1
     keep_s: float = 1.0
     reentry_s: float = 10.0
     min_looks: float = 0.6
@@ -72,6 +77,8 @@ class TrackOptions:
         for name in ("min_similarity", "min_looks"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0..1, got {getattr(self, name)}")
+        if not self.sure_s > 0:
+            raise ValueError(f"sure_s must be above 0 seconds, got {self.sure_s}")
         for name in ("keep_s", "reentry_s"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0 seconds, got {getattr(self, name)}")
@@ -232,10 +239,11 @@ class Tracker:
         near = np.maximum(*(likeness(g, people, options.threshold) for g in guesses))
         gap = np.array([time_s - t.time_s for t in self.tracks])[:, None]
         near = np.where((near >= options.min_similarity) & (gap <= options.keep_s), near, 0)
+        since = np.array([(self._last_s or 0.0) - t.time_s for t in self.tracks])[:, None]
+        near = near * options.sure_s / np.maximum(since, options.sure_s)
         alike = np.array([[_intersection(t.looks, own) for own in looks] for t in self.tracks])
         # Whoever was there in the frame before needs no clothes to be known.
-        away = np.array([t.time_s != self._last_s for t in self.tracks])[:, None]
-        away = away & np.isfinite(alike)
+        away = (since > 0) & np.isfinite(alike)
         alike = np.nan_to_num(alike)
         mixed = (1 - _LOOKS_SHARE) * near + _LOOKS_SHARE * alike
         likely = np.where(away & (near > 0), mixed, near)
@@ -243,7 +251,7 @@ class Tracker:
         likely = np.where(away & (alike < _OTHER_LOOKS * options.min_looks), 0, likely)
         # Anywhere else, by clothes alone, and after everybody who is near somewhere.
         again = away & (near == 0) & (alike >= options.min_looks) & (gap <= options.reentry_s)
-        return np.where(again, 0.1 * alike, likely)
+        return np.where(again, 0.01 * alike, likely)
 
 
 def likeness(guess: People, people: People, threshold: float) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dwpose.tracking import Tracker, TrackOptions, assign, torso_colours
+from dwpose.training.synthetic.motion import Act, move, project
 from dwpose.training.synthetic.numeric_clips import Walker, join, observe, score_tracks, walk
 from dwpose.types import People
 
@@ -21,6 +22,29 @@ CROWD = [
     Walker((300, 250), (500, 250), 280, depth=2),
     Walker((-50, 250), (900, 250), 300, enter_s=1, depth=3),
 ]
+
+# Somebody stands, another passes behind; for some half a second nothing of them shows.
+BEHIND = [
+    Walker((427, 255), (427, 255), 310),
+    Walker((300, 250), (560, 250), 290, depth=1),
+]
+
+
+def _bodies(walkers, seed, frames=100, fps=25.0):
+    """Poses of bodies that move in space as people do, for `walk`."""
+    times = np.arange(frames) / fps
+    return [
+        project(
+            move(
+                100 * seed + i,
+                times,
+                act=Act(heading=0.6 * np.sign(who.end[0] - who.start[0]), travel_m=0.0),
+            ),
+            image_hw=(0, 0),
+            person_px=0.93,
+        )
+        for i, who in enumerate(walkers)
+    ]
 
 
 def _track(clip, seen, images=None, **numbers) -> list[People]:
@@ -64,6 +88,19 @@ def test_nobody_is_taken_for_another(walkers, motion, missed):
     score = score_tracks(clip.truth, _track(clip, observe(clip.truth, missed=missed)))
     assert score.switches == 0
     assert score.extra == 0
+
+
+@pytest.mark.parametrize(("walkers", "stride"), [(CROWD, 4), (BEHIND, 2)], ids=["crowd", "behind"])
+def test_bodies_that_hide_one_another_keep_their_ids(walkers, stride):
+    def switches(seed, **numbers):
+        clip = walk(walkers, figures=_bodies(walkers, seed))
+        seen, truth = observe(clip.truth, seed=seed)[::stride], clip.truth[::stride]
+        keys = replace(clip, truth=truth, times_s=clip.times_s[::stride])
+        return score_tracks(truth, _track(keys, seen, **numbers)).switches
+
+    assert [switches(seed) for seed in range(8)] == [0] * 8
+    # As sure of the lost as of those just seen, somebody is taken for another.
+    assert sum(switches(seed, sure_s=1e9) for seed in (0, 2, 4, 6)) > 0
 
 
 def test_a_score_counts_switches():
@@ -169,7 +206,9 @@ def test_a_restored_tracker_goes_on_as_if_nothing_had_happened():
         np.testing.assert_array_equal(a.velocity, b.velocity)
 
 
-@pytest.mark.parametrize("wrong", [{"min_similarity": 2}, {"keep_s": -1}, {"min_looks": -0.1}])
+@pytest.mark.parametrize(
+    "wrong", [{"min_similarity": 2}, {"keep_s": -1}, {"min_looks": -0.1}, {"sure_s": 0}]
+)
 def test_options_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TrackOptions(**wrong)

@@ -167,6 +167,7 @@ def walk(
     pan_px_s: tuple[float, float] = (0.0, 0.0),
     shake_px: float = 0.0,
     times_s: Array | None = None,
+    figures: Sequence[Array] | None = None,
     seed: int = 0,
 ) -> NumericClip:
     """Let people walk through a picture.
@@ -179,6 +180,8 @@ def walk(
         pan_px_s: the camera's even motion, which moves everybody the other way.
         shake_px: standard deviation of a hand-held camera's slow sway.
         times_s: float [T], instead of `seconds` and `fps`, for variable frame rates.
+        figures: for each walker float [T, 133, 2], their poses in the frame of `figure`; instead
+            of flat figures that take steps.
         seed: of the sway.
     """
     times = np.arange(round(seconds * fps)) / fps if times_s is None else np.asarray(times_s)
@@ -186,7 +189,7 @@ def walk(
     waves = rng.uniform(0.3, 1.2, (4, 2)), rng.uniform(0, 6.28, (4, 2))
     truth = []
     last = float(times[-1]) if len(times) else 0.0
-    for time in times.tolist():
+    for index, time in enumerate(times.tolist()):
         sway = np.sin(6.28 * waves[0] * time + waves[1]).sum(axis=0) * shake_px / np.sqrt(2)
         camera = np.array(pan_px_s) * time + sway
         present: list[tuple[int, Walker, Array]] = []
@@ -196,8 +199,11 @@ def walk(
                 continue
             share = (time - who.enter_s) / max(leave - who.enter_s, 1e-6)
             pelvis = np.array(who.start) * (1 - share) + np.array(who.end) * share
-            phase = who.phase + 2 * np.pi * who.steps_hz * time
-            drawn = figure(phase, who.swing, who.turn * np.sin(0.9 * time + who.phase))
+            if figures is None:
+                phase = who.phase + 2 * np.pi * who.steps_hz * time
+                drawn = figure(phase, who.swing, who.turn * np.sin(0.9 * time + who.phase))
+            else:
+                drawn = figures[number][index]
             present.append((number, who, drawn * who.height_px + pelvis - camera))
         truth.append(_frame(present, image_hw))
     return NumericClip(truth, times.astype(np.float64), image_hw)
