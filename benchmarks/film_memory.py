@@ -56,6 +56,7 @@ class Known:
         self.clips = clips
         oracle = Oracle(self.truth, 0.003)
         self.detector, self.estimator = oracle.detect, oracle.estimate
+        self.searches = False
 
     def __call__(self, images: Any, **options: Any) -> Any:
         """Not asked: there is a detector."""

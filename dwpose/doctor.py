@@ -281,7 +281,7 @@ def _runtimes(found: Report) -> None:
 
 
 def _models(found: Report, folder: str | PathLike[str] | None) -> None:
-    from .weights.catalogue import BUILTIN_ESTIMATOR, CATALOGUE, DEFAULT_ESTIMATOR
+    from .weights.catalogue import CATALOGUE, DEFAULT_ESTIMATOR
     from .weights.store import models_folder, state
 
     home = models_folder(folder)
@@ -304,10 +304,10 @@ def _models(found: Report, folder: str | PathLike[str] | None) -> None:
                 f"{one.path} is not {entry.id}: {one.detail}",
                 f"delete it and run `dwpose models fetch {entry.id}`",
             )
-        if entry.id == BUILTIN_ESTIMATOR and one.path is None:
+        if entry.builtin and one.path is None:
             found.add(
                 "fault",
-                "the built-in model is missing from this installation",
+                f"the built-in {entry.role} {entry.id} is missing from this installation",
                 "install the package again, or run `dwpose models fetch dw-ll-384 yolox-l`",
             )
         if entry.id == DEFAULT_ESTIMATOR and one.path is None:

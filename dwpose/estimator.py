@@ -1,7 +1,5 @@
 """Estimate poses in boxes: crop, network, decoding, back to the picture's pixels.
 
-Without boxes: the whole picture first, then again around what was found.
-
 Shapes: P people of one picture, N crops of a batch, K = 133 keypoints, h and w the crop's size.
 """
 
@@ -17,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .crop import crop_matrices
-from .geometry import BOX_PADDING, iou_matrix
+from .geometry import BOX_PADDING
 from .heatmap import decode_heatmaps, merge_flipped_heatmaps
 from .runtimes.crops import write_crop, write_crop_bytes
 from .runtimes.session import Outputs, Session, is_builtin, pick_batch_size, runs_on_gpu
 from .runtimes.threads import in_parallel, overlap
 from .simcc import SPLIT, decode
-from .skeleton import BODY, FLIP_INDICES, NUM_KEYPOINTS
-from .types import DEFAULT_THRESHOLD, Boxes, People
+from .skeleton import FLIP_INDICES, NUM_KEYPOINTS
+from .types import Boxes, People
 
 if TYPE_CHECKING:
     from .runtimes.on_device import DeviceRun
@@ -34,17 +32,6 @@ Array = npt.NDArray[Any]
 # A fourth channel saves 2.5 ns for each pixel of a crop and costs 0.26 ns for each of the picture;
 # a little less, because not every machine gains as much.
 _WIDEN_GAIN: Final = 8
-
-# Crops after the first look, in which a person may fill a small part of the input.
-ROUNDS: Final = 2
-# Fewer confident body points than this are noise, not a person.
-MIN_BODY_POINTS: Final = 3
-# Keypoints end at the eyes, wrists and ankles, boxes at the hair and toes.
-_MARGIN: Final = 0.1
-# A box that moved less than this would show the network the same crop again.
-_SETTLED_IOU: Final = 0.95
-# Upright windows that a wide picture is first seen through, besides the whole of it.
-_MAX_WINDOWS: Final = 5
 
 
 def merge_flipped(simcc: tuple[Array, Array], mirrored: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -263,124 +250,3 @@ class Estimator:
         if flip_test:
             x, y = merge_flipped((x[:half], y[:half]), (x[half:], y[half:]))
         return decode(x, y, self.split)
-
-
-def has_body(people: People, threshold: float = DEFAULT_THRESHOLD) -> npt.NDArray[np.bool_]:
-    """Tell who is a person and who is noise: bool [P], whether three body points are confident."""
-    return people.visible(threshold)[:, BODY].sum(axis=1) >= MIN_BODY_POINTS
-
-
-def box_of_points(
-    people: People, threshold: float = DEFAULT_THRESHOLD, margin: float = _MARGIN
-) -> npt.NDArray[np.float32] | None:
-    """Box around the confident keypoints of the first person.
-
-    Args:
-        people: at least one person.
-        threshold: raw scores below it do not count.
-        margin: what is added on each side, as a share of the longer side.
-
-    Returns:
-        float32 [4] xyxy in pixels, cut at the picture's border; None if fewer than three body
-        points count or nothing is left inside the picture.
-    """
-    if not has_body(people, threshold)[0]:
-        return None
-    sure = people.visible(threshold)[0]
-    points = people.keypoints[0, sure]
-    low, high = points.min(axis=0), points.max(axis=0)
-    extra = margin * float((high - low).max())
-    height, width = people.image_hw
-    low = np.clip(low - extra, 0, (width, height))
-    high = np.clip(high + extra, 0, (width, height))
-    if (high - low < 1).any():
-        return None
-    return np.concatenate((low, high)).astype(np.float32)
-
-
-def first_windows(image_hw: tuple[int, ...], aspect: float) -> npt.NDArray[np.float32]:
-    """Boxes to look into when nothing is known: the whole picture, then upright windows.
-
-    In a wide picture a standing person is a small part of the crop; windows of the picture's
-    height and the network's aspect, half overlapping, show them large.
-
-    Args:
-        image_hw: height and width in pixels.
-        aspect: width over height of the network's input.
-
-    Returns:
-        float32 [1 + n, 4] xyxy in pixels; n is 0 for upright pictures and at most 5.
-    """
-    height, width = image_hw[:2]
-    boxes = [(0.0, 0.0, float(width), float(height))]
-    window = height * aspect
-    if width > window * 1.25:
-        count = min(int(np.ceil((width - window) / (window / 2))) + 1, _MAX_WINDOWS)
-        boxes += [
-            (float(left), 0.0, float(left + window), float(height))
-            for left in np.linspace(0, width - window, count)
-        ]
-    return np.array(boxes, np.float32)
-
-
-def find_one_person(
-    estimator: Estimator,
-    images: Sequence[npt.NDArray[np.uint8]],
-    *,
-    rounds: int = ROUNDS,
-    threshold: float = DEFAULT_THRESHOLD,
-    flip_test: bool | None = None,
-    on_batch: Callable[[], None] | None = None,
-) -> list[People]:
-    """Estimate the main person of each picture without a detector.
-
-    The first look is at the whole picture, as in DWPose's own scripts, and into `first_windows`.
-    Each round then puts a box around the confident keypoints of the best look and looks again,
-    until a look is no better than the one before or the box has settled. The best look counts;
-    where fewer than three of its body points are confident, nobody is there.
-
-    Args:
-        estimator: the pose network.
-        images: uint8 [H, W, 3] RGB each.
-        rounds: how often to crop again; 0 looks at the whole picture once and no more.
-        threshold: raw score above which a keypoint is confident.
-        flip_test: as in `Estimator`, in every look.
-        on_batch: called after each run of the network.
-
-    Returns:
-        for each picture one person, or nobody.
-    """
-    aspect = estimator.size_hw[1] / estimator.size_hw[0]
-    boxes = [first_windows(image.shape, aspect)[: None if rounds else 1] for image in images]
-    best: list[People | None] = [None] * len(images)
-    waiting = list(range(len(images)))
-    for _ in range(rounds + 1):
-        if not waiting:
-            break
-        seen = estimator(
-            [images[i] for i in waiting],
-            [Boxes(boxes[i]) for i in waiting],
-            flip_test=flip_test,
-            on_batch=on_batch,
-        )
-        unsettled = []
-        for i, looks in zip(waiting, seen, strict=True):
-            quality = looks.confidence.mean(axis=1)
-            chosen = looks[int(quality.argmax())]
-            old = best[i]
-            if old is not None and quality.max() <= old.confidence.mean():
-                continue
-            best[i] = chosen
-            # A first look may be unsure of a person whom a closer one knows well.
-            box = box_of_points(chosen, threshold)
-            box = box_of_points(chosen, threshold / 2) if box is None else box
-            if box is not None and iou_matrix(box[None], chosen.boxes.xyxy)[0, 0] < _SETTLED_IOU:
-                boxes[i] = box[None]
-                unsettled.append(i)
-        waiting = unsettled
-    return [
-        person
-        if person is not None and box_of_points(person, threshold) is not None
-        else People.empty((image.shape[0], image.shape[1]))
-        for person, image in zip(best, images, strict=True)
-    ]

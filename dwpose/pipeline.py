@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .detector import PersonDetector
-from .estimator import Estimator, find_one_person, has_body
+from .estimator import Estimator
 from .geometry import OKS_NMS_THRESHOLD, box_center_scale, fix_aspect, oks_nms
 from .io.boxes import boxes_of_masks, read_boxes
 from .io.images import CHUNK_PIXELS, ImageArray, is_batch, load_image, split_batch
 from .pose_options import ORDERS, PoseOptions
 from .runtimes.pretrained import open_models
 from .runtimes.session import RuntimeInfo, Session, is_builtin
+from .search import find_one_person, find_people
 from .second_look import look_again
 from .types import DEFAULT_THRESHOLD, Boxes, People
 
@@ -42,7 +43,8 @@ class DWPose:
 
     Attributes:
         estimator, detector, notice: as given.
-        detector_fallback: what a call does that leaves it open, see `PoseOptions`.
+        searches: whether boxes are no more than where a search starts: without a detector, or with
+            the built-in one; see `search`.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class DWPose:
         self.estimator = estimator
         self.detector = detector
         self.notice = notice
-        self.detector_fallback = detector is not None and is_builtin(detector.session)
+        self.searches = detector is None or is_builtin(detector.session)
 
     @classmethod
     def from_pretrained(
@@ -73,8 +75,8 @@ class DWPose:
         Args:
             estimator: a catalogue id (downloaded if it is not here), a file, or "auto": the
                 official DWPose if its file is here, else the built-in network, with a notice.
-            detector: the same; "auto" takes a detector that is here, the official one first,
-                and none otherwise. "none" or None: no detector.
+            detector: the same; "auto" takes a detector that is here, the official one first and
+                the built-in one last. "none" or None: no detector.
             runtime: "auto", "torch" or "onnxruntime".
             device: "auto", "cpu", "cuda", "cuda:1", "mps", "dml", ...
             precision: "auto", "fp32", "fp16" or "bf16".
@@ -278,15 +280,10 @@ class DWPose:
         tick: Callable[[], None] | None,
     ) -> list[People]:
         """Poses in some pictures, whose boxes may be given."""
-        if given is not None:
-            boxes = given
-        elif self.detector is None:
-            boxes = [Boxes.empty()] * len(images)
-        else:
-            boxes = self.detector(images, score_threshold=options.score_threshold, on_batch=tick)
-        people = self.estimator(images, boxes, flip_test=options.flip_test, on_batch=tick)
         if given is None:
-            people = self._mend_search(images, people, options, tick)
+            people = self._look_for(images, options, tick)
+        else:
+            people = self.estimator(images, given, flip_test=options.flip_test, on_batch=tick)
         order, limit = options.order, options.nms_threshold
         if order == "auto":
             order = "left-to-right" if given is None else "given"
@@ -303,30 +300,23 @@ class DWPose:
             )
         return people
 
-    def _mend_search(
-        self,
-        images: list[ImageArray],
-        people: list[People],
-        options: PoseOptions,
-        tick: Callable[[], None] | None,
+    def _look_for(
+        self, images: list[ImageArray], options: PoseOptions, tick: Callable[[], None] | None
     ) -> list[People]:
-        """Do what the detector did not, or what the built-in one did badly."""
-        if self.detector is not None and is_builtin(self.detector.session):
-            people = [p[has_body(p)] for p in people]
-        fallback = options.detector_fallback
-        fallback = self.detector_fallback if fallback is None else fallback
-        if self.detector is not None and not fallback:
-            return people
-        blind = [i for i, found in enumerate(people) if not len(found)]
-        seen = find_one_person(
-            self.estimator,
-            [images[i] for i in blind],
-            rounds=options.rounds,
-            flip_test=options.flip_test,
-            on_batch=tick,
-        )
-        for i, person in zip(blind, seen, strict=True):
-            people[i] = person
+        """Poses of people whom nobody has boxed."""
+        how: dict[str, Any] = {"flip_test": options.flip_test, "on_batch": tick}
+        if self.detector is None:
+            return find_one_person(self.estimator, images, rounds=options.rounds, **how)
+        boxes = self.detector(images, score_threshold=options.score_threshold, on_batch=tick)
+        if self.searches and options.detector_fallback is not False:
+            return find_people(self.estimator, images, boxes, rounds=options.rounds, **how)
+        people = self.estimator(images, boxes, **how)
+        if options.detector_fallback:
+            blind = [i for i, found in enumerate(people) if not len(found)]
+            alone = [images[i] for i in blind]
+            seen = find_one_person(self.estimator, alone, rounds=options.rounds, **how)
+            for i, person in zip(blind, seen, strict=True):
+                people[i] = person
         return people
 
 

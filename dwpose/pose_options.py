@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .estimator import ROUNDS
+from .search import ROUNDS
 
 ORDERS: Final = ("left-to-right", "size", "score", "given")
 
@@ -25,11 +25,11 @@ class PoseOptions:
             all. "auto" is None for boxes and masks of the caller, so that each gets its answer,
             and 0.9 for those that were found.
         score_threshold: the detector's threshold instead of its own; 0..1.
-        detector_fallback: where the detector finds nobody, look at the whole picture. None does
-            so with the built-in detector alone, which misses people; with others it is off, because
-            a pose network finds people in clouds.
-        rounds: without a detector, how often to crop again around what was found; 0 looks at
-            the whole picture once, as DWPose's own scripts do.
+        detector_fallback: where the detector finds nobody, look at the whole picture. None is off,
+            because a pose network finds people in clouds; but the built-in detector misses
+            people, and then None searches from its boxes and the whole picture in any case.
+        rounds: without a detector or with the built-in one, how often to crop again around what
+            was found; 0 looks at the whole picture once, as DWPose's own scripts do.
         second_look: look again, closer, at hands and faces that are small in the first crop, and
             keep what is surer (see `second_look.look_again`); up to three more crops a person.
 

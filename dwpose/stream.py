@@ -24,7 +24,7 @@ class Pose(Protocol):
 
     detector: Any
     estimator: Any
-    detector_fallback: bool
+    searches: bool
 
     def __call__(self, images: Any, **options: Any) -> Any:
         """People of some pictures."""
@@ -39,8 +39,8 @@ def make_follower(
     """Return a `Follower` that works with these networks; a `BatchFollower` where a batch is set.
 
     Without a detector the main person, and nobody else, is looked for in the whole picture, as for
-    single pictures, wherever the detector would run; so it is where the built-in detector finds
-    nobody.
+    single pictures, wherever the detector would run. With the built-in detector everybody is looked
+    for as in single pictures.
 
     Args:
         pose: the networks.
@@ -51,14 +51,6 @@ def make_follower(
     def look_at_all(images: Any) -> list[Boxes]:
         return [people.boxes for people in pose(list(images))]
 
-    def look_for_all(images: Any) -> list[Boxes]:
-        found = list(pose.detector(images))
-        blind = [i for i, boxes in enumerate(found) if not len(boxes)]
-        if blind and pose.detector_fallback:
-            for i, boxes in zip(blind, look_at_all([images[i] for i in blind]), strict=True):
-                found[i] = boxes
-        return found
-
     def look_twice(images: Any, boxes: Any) -> list[People]:
         return look_again(images, pose.estimator(images, boxes), pose.estimator, second_look)
 
@@ -67,7 +59,7 @@ def make_follower(
     kind = BatchFollower if options.batch else Follower
     if pose.detector is None:
         return kind(look_at_all, estimate, replace(options, max_people=1))
-    return kind(look_for_all, estimate, options)
+    return kind(look_at_all if pose.searches else pose.detector, estimate, options)
 
 
 def stream(

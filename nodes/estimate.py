@@ -64,7 +64,7 @@ class PoseEstimator(UsesDefaultModel):
                         default=False,
                         tooltip="Where the detector finds nobody, look at the whole picture for "
                         "one person. Helps with drawings and half bodies; may find people in "
-                        "clouds. With the built-in detector this is always on.",
+                        "clouds. With the built-in detector it is always looked at.",
                     )
                 ),
                 model_input(),
@@ -160,8 +160,8 @@ class DetectPeople(UsesDefaultModel):
             "DetectPeople",
             "Detect People",
             "Finds the people of every frame and gives their boxes, for Estimate Keypoints and "
-            "for nodes of other packs. Without a detector among the models it gives the box of "
-            "the main person that the pose network finds.",
+            "for nodes of other packs. With the built-in detector, or none, it gives boxes of the "
+            "poses that the pose network finds.",
             inputs=[
                 shared.image_input(),
                 shared.detector_threshold_input("score_threshold"),
@@ -202,7 +202,7 @@ class DetectPeople(UsesDefaultModel):
         check_choice("order", order, ORDERS)
         frames = Frames(image)
         chosen = cls.choose_model(model)
-        if chosen.pipeline.detector is None:
+        if chosen.pipeline.searches:
             found = [people.boxes for people in people_of_frames(chosen, frames)]
         else:
             found = detect_people(chosen, frames, score_threshold, overlap_threshold)

@@ -68,8 +68,8 @@ class ExamplePictures(io.ComfyNode):
                 bbox_output(
                     "boxes",
                     "Where the people are: for each frame a list of boxes [left, top, "
-                    "right, bottom] in pixels, from left to right. The built-in model brings no "
-                    "person detector, so it needs them for several people.",
+                    "right, bottom] in pixels, from left to right. The built-in "
+                    "detector may miss some of several people; with these boxes nobody is missed.",
                 ),
             ],
             search=("sample", "demo", "test image", "synthetic"),

@@ -123,7 +123,7 @@ def choose_estimator() -> tuple[ModelFile | ModelEntry, str]:
 
 
 def choose_detector() -> ModelFile | None:
-    """What "auto" stands for: a detector that is here, the official one first, or none."""
+    """What "auto" stands for: a detector that is here, the official first, the built-in last."""
     from ..dwpose.weights import catalogue
 
     entries = [e for e in catalogue.CATALOGUE.values() if e.role == "detector"]
@@ -267,8 +267,8 @@ class LoadModel(io.ComfyNode):
                     options=[AUTO, NONE, *(e.id for e in offered("detector")), *files],
                     default=AUTO,
                     tooltip="Finds the people. auto = a detector that is here, yolox-l first, "
-                    "else none; none = the whole picture is searched for one person. Size and "
-                    f"licence: {_list_of('detector')}.",
+                    "builtin-det last; none = the whole picture is searched for one person. Size "
+                    f"and licence: {_list_of('detector')}.",
                 ),
                 io.Combo.Input(
                     "runtime",

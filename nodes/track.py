@@ -48,8 +48,8 @@ class TrackAndSmooth(io.ComfyNode):
                 pose_input(),
                 fps_input(),
                 _strength_input("body", "the body, and hands and heads as a whole"),
-                _strength_input("hands", "fingers, relative to the wrist"),
-                _strength_input("face", "the face, relative to the head"),
+                _strength_input("hands", "hands and fingers"),
+                _strength_input("face", "the face"),
                 _strength_input("feet", "toes and heels"),
                 io.Float.Input(
                     "fill_gaps",

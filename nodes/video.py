@@ -170,7 +170,7 @@ class Patient:
         self._model, self._score = model, score
         self.detector = None if model.pipeline.detector is None else self._detect
         self.estimator = self._estimate
-        self.detector_fallback = model.pipeline.detector_fallback
+        self.searches = model.pipeline.searches
 
     def __call__(self, images: Any, **options: Any) -> Any:
         """People of some pictures; asked for where there is no detector."""

@@ -182,6 +182,7 @@ class FakePose:
     """A facade with stand-ins inside, which may be interrupted."""
 
     notice = ""
+    searches = False
 
     def __init__(self, fail_at=None):
         self.oracle = Oracle(CLIP.truth, 0.001)

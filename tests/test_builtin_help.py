@@ -44,15 +44,20 @@ def poser(seen, builtin=False):
     return Estimator(Network(SIZE_HW, (x, y), builtin))
 
 
-def test_its_detector_is_backed_by_a_look_at_the_whole_picture():
+def test_boxes_of_its_detector_and_the_whole_picture_are_where_searches_start():
     assert len(DWPose(poser(BODY), finder(0))(PICTURE)) == 1
+    people = DWPose(poser(BODY), finder(2))(PICTURE, rounds=0)
+    assert len(people) == 3  # of another size and in another place each time
+    for points, (x1, y1, x2, y2) in zip(people.keypoints, people.boxes.xyxy, strict=True):
+        points = np.clip(points[:BODY], 0, (48, 64))
+        inside = (points >= (x1, y1)) & (points <= (x2, y2))
+        assert inside.all()
     assert len(DWPose(poser(BODY), finder(0))(PICTURE, detector_fallback=False)) == 0
     assert len(DWPose(poser(BODY), finder(0, builtin=False))(PICTURE)) == 0
 
 
 def test_what_its_detector_boxes_has_to_have_a_body():
     boxes = [(0, 0, 20, 60)]
-    assert len(DWPose(poser(BODY), finder(2))(PICTURE, nms_threshold=None)) == 2
     assert len(DWPose(poser(FACE_ALONE), finder(2))(PICTURE)) == 0
     assert len(DWPose(poser(FACE_ALONE), finder(2))(PICTURE, boxes=boxes)) == 1
     official = DWPose(poser(FACE_ALONE), finder(2, builtin=False))
@@ -61,10 +66,10 @@ def test_what_its_detector_boxes_has_to_have_a_body():
 
 @pytest.mark.parametrize(("asked", "crops"), [({}, 2), ({"flip_test": False}, 1)])
 def test_its_pose_network_looks_at_the_mirror_image_too(asked, crops):
-    pose = DWPose(poser(BODY, builtin=True), finder(1))
+    pose = DWPose(poser(BODY, builtin=True), finder(1, builtin=False))
     pose(PICTURE, **asked)
     assert pose.estimator.session.asked == [crops]
-    other = DWPose(poser(BODY), finder(1))
+    other = DWPose(poser(BODY), finder(1, builtin=False))
     other(PICTURE, **asked)
     assert other.estimator.session.asked == [1]
 

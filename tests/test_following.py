@@ -254,6 +254,7 @@ class FakePose:
     def __init__(self, clip, detector=True):
         self.oracle = Oracle(clip.truth, 0.001)
         self.detector = self.oracle.detect if detector else None
+        self.searches = not detector
         self.estimator = self.oracle.estimate
 
     def __call__(self, images, **options):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from dwpose.detector import PersonDetector
-from dwpose.estimator import Estimator, find_one_person, first_windows
+from dwpose.estimator import Estimator
 from dwpose.io.images import save_image
 from dwpose.pipeline import DWPose, arrange, pose_scores, remove_duplicates
 from dwpose.runtimes.session import RuntimeInfo
+from dwpose.search import find_one_person, first_windows
 from dwpose.types import Boxes, People
 
 SIZE = (64, 48)
@@ -290,6 +291,14 @@ def test_fallback_looks_at_the_whole_picture_only_when_told(pose):
     people = pose([faint, picture(B)], detector_fallback=True)
     assert [len(p) for p in people] == [1, 1]
     np.testing.assert_allclose(people[0].keypoints[0, 0], (80, 20), atol=3)
+
+
+def test_who_was_boxed_and_is_in_the_whole_picture_too_counts_once():
+    finder = Finder()
+    finder.builtin = True
+    people = DWPose(Estimator(Poser()), PersonDetector(finder))(picture(A))
+    assert len(people) == 1
+    np.testing.assert_allclose(people.keypoints[0, 0], A[:2], atol=3)
 
 
 def test_detector_threshold_of_one_call(pose):

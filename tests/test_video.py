@@ -42,6 +42,7 @@ TICKS = np.cumsum(np.random.default_rng(0).choice([20, 40, 60], len(CLIP.truth))
 
 class FakePose:
     notice = ""
+    searches = False
 
     def pose(self, path):
         return CLIP.truth[5]
@@ -263,6 +264,7 @@ def test_the_journal_loses_nothing(tmp_path):
 
 def test_memory_does_not_grow_with_the_film(tmp_path):
     class Still:
+        searches = False
         oracle = Oracle(CLIP.truth)
         detector = staticmethod(oracle.detect)
         estimator = staticmethod(oracle.estimate)

@@ -39,6 +39,8 @@ clip = walk({WALKERS!r}, {FRAMES / 25}, image_hw={HW})
 slow = float(sys.argv.pop(1))
 
 class Pose:
+    searches = False
+
     def __init__(self):
         self.oracle = Oracle(clip.truth, 0.003)
         self.detector = self.oracle.detect

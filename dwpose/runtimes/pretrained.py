@@ -107,8 +107,8 @@ def choose_detector(folder: str | os.PathLike[str] | None = None) -> tuple[str, 
     """Pick the detector that "auto" stands for; the network is not touched.
 
     Returns:
-        the id of a detector whose file is here, the official one first, or "none", and a notice
-        that says so, or "".
+        the id of a detector whose file is here, the official one first and the built-in one last,
+        and a notice where it is that one, or ""; "none" where even that is missing.
     """
     from ..weights import catalogue, store
 
@@ -116,7 +116,10 @@ def choose_detector(folder: str | os.PathLike[str] | None = None) -> tuple[str, 
     entries = [e for e in catalogue.CATALOGUE.values() if e.role == "detector"]
     for entry in sorted(entries, key=lambda e: (e.id != official, e.builtin)):
         if store.locate(entry, folder) is not None:
-            return entry.id, ""
+            return entry.id, "" if not entry.builtin else (
+                f"using the small built-in person detector {entry.id}, trained on synthetic people "
+                f"alone; the official one is far better: dwpose models fetch {official}"
+            )
     return "none", (
         "no person detector is here, so whole pictures are searched for one person; the official "
         f"one comes with: dwpose models fetch {official}"

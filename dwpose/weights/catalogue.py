@@ -35,6 +35,9 @@ DEFAULT_DETECTOR = "yolox-l"
 BUILTIN_ESTIMATOR = "builtin-t"
 """The network inside this package, used when nothing else is present."""
 
+BUILTIN_DETECTOR = "builtin-det"
+"""The person detector inside this package, likewise."""
+
 APACHE = "Apache-2.0"
 SEE_SOURCE = "see source"
 """Licence of files whose publisher states none; read the source's page before using them."""
@@ -189,6 +192,14 @@ _ENTRIES = (
         "builtin-t.safetensors", 11078582,
         "3a714721ea47402b3c7a5a8fc5bc376e833687176b110dbf194ab6ba545ba60b", APACHE,
         "ships with the package, trained on synthetic people alone; a start, not the best",
+        builtin=True,
+    ),
+    ModelEntry(
+        BUILTIN_DETECTOR, "detector", "yolox", "nano", (288, 288), None, None,
+        "builtin-det.safetensors", 1893108,
+        "7bf14327042d22067471a2cfeda2a46122efe74603cfe669311f2f8dd99b2f0d", APACHE,
+        "ships with the package, trained on synthetic people alone; misses people and finds some "
+        "who are not there",
         builtin=True,
     ),
     # Official DWPose.

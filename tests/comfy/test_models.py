@@ -69,7 +69,7 @@ def test_official_files_are_found_in_any_of_the_folders(models, folder_paths, mo
     elsewhere = models_folder.parent / "b"
     elsewhere.mkdir()
     folder_paths.folder_names_and_paths["dwpose"] = ([str(elsewhere)], set())
-    assert models.choose_detector() is None
+    assert models.choose_detector().name == "builtin-det"
     with (elsewhere / entry.name).open("wb") as out:
         out.truncate(entry.bytes)
     assert models.choose_detector().name == "yolox-s"

@@ -47,9 +47,9 @@ def test_the_list_shows_what_there_is_and_what_is_here(command, capsys, tmp_path
 def test_the_list_can_be_narrowed_and_read_by_programs(command, capsys):
     assert command("list", "--role", "detector", "--here", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert [model["id"] for model in found] == ["test-file"]
-    assert found[0]["state"] == "present"
-    assert found[0]["input_size_hw"] == [640, 640]
+    assert [model["id"] for model in found] == ["builtin-det", "test-file"]
+    assert found[1]["state"] == "present"
+    assert found[1]["input_size_hw"] == [640, 640]
 
 
 def test_path_prints_a_path_and_nothing_else(command, capsys, tmp_path):

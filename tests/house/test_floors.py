@@ -52,14 +52,15 @@ FLOORS = {
     "retarget": 5,
     "refine": 5,
     "second_look": 3,
-    "pose_options": 6,
-    "pipeline": 7,
-    "doctor": 8,
-    "video": 8,
-    "training": 8,
-    "commands": 9,
-    "cli": 10,
-    "__main__": 11,
+    "search": 6,
+    "pose_options": 7,
+    "pipeline": 8,
+    "doctor": 9,
+    "video": 9,
+    "training": 9,
+    "commands": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 TORCH_FLOOR = FLOORS["models"]
 COMFY = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server", "execution"}

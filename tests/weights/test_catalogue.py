@@ -7,6 +7,7 @@ import re
 import pytest
 
 from dwpose.weights.catalogue import (
+    BUILTIN_DETECTOR,
     BUILTIN_ESTIMATOR,
     CATALOGUE,
     DEFAULT_DETECTOR,
@@ -68,6 +69,7 @@ def test_the_defaults_are_there():
     assert find(DEFAULT_ESTIMATOR).role == "estimator"
     assert find(DEFAULT_DETECTOR).role == "detector"
     assert find(BUILTIN_ESTIMATOR).builtin
+    assert find(BUILTIN_DETECTOR).builtin
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,234 @@
+"""Look for people without a good detector: crop, and crop again around what was found.
+
+The pose network itself tells where somebody is. A search for one person starts at the whole picture
+and at windows of it, or at a rough box, and goes on around the confident keypoints.
+
+Shapes: P people of one picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .estimator import Estimator
+from .geometry import iou_matrix
+from .skeleton import BODY
+from .types import DEFAULT_THRESHOLD, Boxes, People
+
+Array = npt.NDArray[Any]
+
+# Crops after the first look, in which a person may fill a small part of the input.
+ROUNDS: Final = 2
+# Fewer confident body points than this are noise, not a person.
+MIN_BODY_POINTS: Final = 3
+# Keypoints end at the eyes, wrists and ankles, boxes at the hair and toes.
+_MARGIN: Final = 0.1
+# A box that moved less than this would show the network the same crop again.
+_SETTLED_IOU: Final = 0.95
+# Upright windows that a wide picture is first seen through, besides the whole of it.
+_MAX_WINDOWS: Final = 5
+# Poses whose common points are nearer than this share of the larger one are of the same person:
+# people who stand shoulder to shoulder are a quarter of their height apart.
+_SAME_SHARE: Final = 0.2
+
+
+def box_of_points(
+    people: People, threshold: float = DEFAULT_THRESHOLD, margin: float = _MARGIN
+) -> npt.NDArray[np.float32] | None:
+    """Box around the confident keypoints of the first person.
+
+    Args:
+        people: at least one person.
+        threshold: raw scores below it do not count.
+        margin: what is added on each side, as a share of the longer side.
+
+    Returns:
+        float32 [4] xyxy in pixels, cut at the picture's border; None if fewer than three body
+        points count or nothing is left inside the picture.
+    """
+    sure = people.visible(threshold)[0]
+    if sure[BODY].sum() < MIN_BODY_POINTS:
+        return None
+    points = people.keypoints[0, sure]
+    low, high = points.min(axis=0), points.max(axis=0)
+    extra = margin * float((high - low).max())
+    height, width = people.image_hw
+    low = np.clip(low - extra, 0, (width, height))
+    high = np.clip(high + extra, 0, (width, height))
+    if (high - low < 1).any():
+        return None
+    return np.concatenate((low, high)).astype(np.float32)
+
+
+def first_windows(image_hw: tuple[int, ...], aspect: float) -> npt.NDArray[np.float32]:
+    """Boxes to look into when nothing is known: the whole picture, then upright windows.
+
+    In a wide picture a standing person is a small part of the crop; windows of the picture's
+    height and the network's aspect, half overlapping, show them large.
+
+    Args:
+        image_hw: height and width in pixels.
+        aspect: width over height of the network's input.
+
+    Returns:
+        float32 [1 + n, 4] xyxy in pixels; n is 0 for upright pictures and at most 5.
+    """
+    height, width = image_hw[:2]
+    boxes = [(0.0, 0.0, float(width), float(height))]
+    window = height * aspect
+    if width > window * 1.25:
+        count = min(int(np.ceil((width - window) / (window / 2))) + 1, _MAX_WINDOWS)
+        boxes += [
+            (float(left), 0.0, float(left + window), float(height))
+            for left in np.linspace(0, width - window, count)
+        ]
+    return np.array(boxes, np.float32)
+
+
+def find_one_person(
+    estimator: Estimator,
+    images: Sequence[npt.NDArray[np.uint8]],
+    *,
+    rounds: int = ROUNDS,
+    threshold: float = DEFAULT_THRESHOLD,
+    flip_test: bool | None = None,
+    on_batch: Callable[[], None] | None = None,
+) -> list[People]:
+    """Estimate the main person of each picture without a detector.
+
+    The first look is at the whole picture, as in DWPose's own scripts, and into `first_windows`.
+    Each round then puts a box around the confident keypoints of the best look and looks again,
+    until a look is no better than the one before or the box has settled. The best look counts;
+    where fewer than three of its body points are confident, nobody is there.
+
+    Args:
+        estimator: the pose network.
+        images: uint8 [H, W, 3] RGB each.
+        rounds: how often to crop again; 0 looks at the whole picture once and no more.
+        threshold: raw score above which a keypoint is confident.
+        flip_test: as in `Estimator`, in every look.
+        on_batch: called after each run of the network.
+
+    Returns:
+        for each picture one person, or nobody.
+    """
+    starts = [(i, _whole(estimator, image, rounds)) for i, image in enumerate(images)]
+    found = _search(estimator, images, starts, rounds, threshold, flip_test, on_batch)
+    return [
+        person if box_of_points(person, threshold) is not None else People.empty(person.image_hw)
+        for person in found
+    ]
+
+
+def find_people(
+    estimator: Estimator,
+    images: Sequence[npt.NDArray[np.uint8]],
+    boxes: Sequence[Boxes],
+    *,
+    rounds: int = ROUNDS,
+    threshold: float = DEFAULT_THRESHOLD,
+    flip_test: bool | None = None,
+    on_batch: Callable[[], None] | None = None,
+) -> list[People]:
+    """Estimate everybody of each picture from rough boxes, some of which hold nobody.
+
+    Each box is where a search for one person starts, and so is the whole picture, see
+    `find_one_person`. Of searches that ended at the same person the surest counts.
+
+    Args:
+        estimator: the pose network.
+        images: uint8 [H, W, 3] RGB each.
+        boxes: of each picture.
+        rounds: as in `find_one_person`.
+        threshold: the same.
+        flip_test: the same.
+        on_batch: the same.
+
+    Returns:
+        one `People` a picture; their boxes are around their points, with scores of 1.
+    """
+    starts = []
+    for i, (image, own) in enumerate(zip(images, boxes, strict=True)):
+        starts += [(i, _whole(estimator, image, rounds)), *((i, box[None]) for box in own.xyxy)]
+    found = _search(estimator, images, starts, rounds, threshold, flip_test, on_batch)
+    out = []
+    for i, image in enumerate(images):
+        own = [p for (k, _), p in zip(starts, found, strict=True) if k == i]
+        out.append(_different(own, threshold, (image.shape[0], image.shape[1])))
+    return out
+
+
+def _whole(estimator: Estimator, image: npt.NDArray[np.uint8], rounds: int) -> Array:
+    aspect = estimator.size_hw[1] / estimator.size_hw[0]
+    return first_windows(image.shape, aspect)[: None if rounds else 1]
+
+
+def _search(
+    estimator: Estimator,
+    images: Sequence[npt.NDArray[np.uint8]],
+    starts: Sequence[tuple[int, Array]],
+    rounds: int,
+    threshold: float,
+    flip_test: bool | None,
+    on_batch: Callable[[], None] | None,
+) -> list[People]:
+    """The best look of each search, one person each; starts are a picture's number and boxes."""
+    boxes = [first for _, first in starts]
+    best: list[People | None] = [None] * len(starts)
+    waiting = list(range(len(starts)))
+    for _ in range(rounds + 1):
+        if not waiting:
+            break
+        seen = estimator(
+            [images[starts[i][0]] for i in waiting],
+            [Boxes(boxes[i]) for i in waiting],
+            flip_test=flip_test,
+            on_batch=on_batch,
+        )
+        unsettled = []
+        for i, looks in zip(waiting, seen, strict=True):
+            quality = looks.confidence.mean(axis=1)
+            chosen = looks[int(quality.argmax())]
+            old = best[i]
+            if old is not None and quality.max() <= old.confidence.mean():
+                continue
+            best[i] = chosen
+            # A first look may be unsure of a person whom a closer one knows well.
+            box = box_of_points(chosen, threshold)
+            box = box_of_points(chosen, threshold / 2) if box is None else box
+            if box is not None and iou_matrix(box[None], chosen.boxes.xyxy)[0, 0] < _SETTLED_IOU:
+                boxes[i] = box[None]
+                unsettled.append(i)
+        waiting = unsettled
+    return [person for person in best if person is not None]
+
+
+def _different(found: list[People], threshold: float, image_hw: tuple[int, int]) -> People:
+    """Put the people of one picture together, each once."""
+    boxes = [box_of_points(person, threshold) for person in found]
+    kept = [i for i, box in enumerate(boxes) if box is not None]
+    if not kept:
+        return People.empty(image_hw)
+    xyxy = np.array([boxes[i] for i in kept])
+    keypoints = np.concatenate([found[i].keypoints for i in kept])
+    people = People(
+        keypoints, np.concatenate([found[i].scores for i in kept]), Boxes(xyxy), image_hw
+    )
+    # One search may have seen a face and another the body with it, so OKS, which asks for all
+    # points, would tell them apart.
+    seen = people.visible(threshold)
+    sides = (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1)
+    alive: list[int] = []
+    for i in np.argsort(-people.confidence[:, BODY].mean(axis=1), kind="stable").tolist():
+        for k in alive:
+            common = seen[i] & seen[k]
+            apart = np.linalg.norm(keypoints[i, common] - keypoints[k, common], axis=-1)
+            if common.any() and apart.mean() < _SAME_SHARE * max(sides[i], sides[k]):
+                break
+        else:
+            alive.append(i)
+    return people[sorted(alive)]
