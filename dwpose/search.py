@@ -110,18 +110,20 @@ def find_one_person(
         images: uint8 [H, W, 3] RGB each.
         rounds: how often to crop again; 0 looks at the whole picture once and no more.
         threshold: raw score above which a keypoint is confident.
-        flip_test: as in `Estimator`, in every look.
+        flip_test: as in `Estimator`, in one more look at the end.
         on_batch: called after each run of the network.
 
     Returns:
         for each picture one person, or nobody.
     """
     starts = [(i, _whole(estimator, image, rounds)) for i, image in enumerate(images)]
-    found = _search(estimator, images, starts, rounds, threshold, flip_test, on_batch)
-    return [
-        person if box_of_points(person, threshold) is not None else People.empty(person.image_hw)
-        for person in found
-    ]
+    found = _search(estimator, images, starts, rounds, threshold, on_batch)
+    there = [i for i, person in enumerate(found) if box_of_points(person, threshold) is not None]
+    out = [People.empty((image.shape[0], image.shape[1])) for image in images]
+    last = _with_mirror(estimator, images, there, [found[i] for i in there], flip_test, on_batch)
+    for i, person in zip(there, last, strict=True):
+        out[i] = person
+    return out
 
 
 def find_people(
@@ -154,12 +156,18 @@ def find_people(
     starts = []
     for i, (image, own) in enumerate(zip(images, boxes, strict=True)):
         starts += [(i, _whole(estimator, image, rounds)), *((i, box[None]) for box in own.xyxy)]
-    found = _search(estimator, images, starts, rounds, threshold, flip_test, on_batch)
-    out = []
-    for i, image in enumerate(images):
-        own = [p for (k, _), p in zip(starts, found, strict=True) if k == i]
-        out.append(_different(own, threshold, (image.shape[0], image.shape[1])))
-    return out
+    found = _search(estimator, images, starts, rounds, threshold, on_batch)
+    kept = [
+        k
+        for i in range(len(images))
+        for k in _different([k for k, (own, _) in enumerate(starts) if own == i], found, threshold)
+    ]
+    owner = [starts[k][0] for k in kept]
+    last = _with_mirror(estimator, images, owner, [found[k] for k in kept], flip_test, on_batch)
+    return [
+        _together([p for own, p in zip(owner, last, strict=True) if own == i], image, threshold)
+        for i, image in enumerate(images)
+    ]
 
 
 def _whole(estimator: Estimator, image: npt.NDArray[np.uint8], rounds: int) -> Array:
@@ -173,7 +181,6 @@ def _search(
     starts: Sequence[tuple[int, Array]],
     rounds: int,
     threshold: float,
-    flip_test: bool | None,
     on_batch: Callable[[], None] | None,
 ) -> list[People]:
     """The best look of each search, one person each; starts are a picture's number and boxes."""
@@ -186,7 +193,7 @@ def _search(
         seen = estimator(
             [images[starts[i][0]] for i in waiting],
             [Boxes(boxes[i]) for i in waiting],
-            flip_test=flip_test,
+            flip_test=False,
             on_batch=on_batch,
         )
         unsettled = []
@@ -207,28 +214,50 @@ def _search(
     return [person for person in best if person is not None]
 
 
-def _different(found: list[People], threshold: float, image_hw: tuple[int, int]) -> People:
-    """Put the people of one picture together, each once."""
-    boxes = [box_of_points(person, threshold) for person in found]
-    kept = [i for i, box in enumerate(boxes) if box is not None]
-    if not kept:
-        return People.empty(image_hw)
-    xyxy = np.array([boxes[i] for i in kept])
-    keypoints = np.concatenate([found[i].keypoints for i in kept])
-    people = People(
-        keypoints, np.concatenate([found[i].scores for i in kept]), Boxes(xyxy), image_hw
-    )
+def _with_mirror(
+    estimator: Estimator,
+    images: Sequence[npt.NDArray[np.uint8]],
+    owner: Sequence[int],
+    people: list[People],
+    flip_test: bool | None,
+    on_batch: Callable[[], None] | None,
+) -> list[People]:
+    """Look once more at people, if a flip test is wanted; `owner` says in which picture each is."""
+    if not people or not (estimator.flip_test if flip_test is None else flip_test):
+        return people
+    boxes = [person.boxes for person in people]
+    return estimator([images[i] for i in owner], boxes, flip_test=True, on_batch=on_batch)
+
+
+def _different(among: Sequence[int], found: Sequence[People], threshold: float) -> list[int]:
+    """Searches that found somebody, each person once."""
+    boxes = {k: box_of_points(found[k], threshold) for k in among}
+    sides = {k: float((b[2:] - b[:2]).max()) for k, b in boxes.items() if b is not None}
+    alive: list[int] = []
     # One search may have seen a face and another the body with it, so OKS, which asks for all
     # points, would tell them apart.
-    seen = people.visible(threshold)
-    sides = (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1)
-    alive: list[int] = []
-    for i in np.argsort(-people.confidence[:, BODY].mean(axis=1), kind="stable").tolist():
+    for i in sorted(sides, key=lambda k: -float(found[k].confidence[:, BODY].mean())):
         for k in alive:
-            common = seen[i] & seen[k]
-            apart = np.linalg.norm(keypoints[i, common] - keypoints[k, common], axis=-1)
-            if common.any() and apart.mean() < _SAME_SHARE * max(sides[i], sides[k]):
+            common = (found[i].visible(threshold) & found[k].visible(threshold))[0]
+            apart = found[i].keypoints[0, common] - found[k].keypoints[0, common]
+            distance = np.linalg.norm(apart, axis=-1)
+            if common.any() and distance.mean() < _SAME_SHARE * max(sides[i], sides[k]):
                 break
         else:
             alive.append(i)
-    return people[sorted(alive)]
+    return sorted(alive)
+
+
+def _together(found: list[People], image: npt.NDArray[np.uint8], threshold: float) -> People:
+    """People of one picture with boxes around their points; who has no body is left out."""
+    pairs = [(person, box_of_points(person, threshold)) for person in found]
+    there = [(person, box) for person, box in pairs if box is not None]
+    image_hw = (image.shape[0], image.shape[1])
+    if not there:
+        return People.empty(image_hw)
+    return People(
+        np.concatenate([person.keypoints for person, _ in there]),
+        np.concatenate([person.scores for person, _ in there]),
+        Boxes(np.array([box for _, box in there])),
+        image_hw,
+    )
