@@ -150,7 +150,8 @@ class Rtmlib:
 
         with measured():
             model = Wholebody(det=str(detector_path), pose=str(pose_path), to_openpose=True)
-            for part in (model.det_model, model.pose_model):
+            parts: list[Any] = [model.det_model, model.pose_model]
+            for part in parts:
                 height, width = part.session.get_inputs()[0].shape[2:]
                 # rtmlib wants the detector's size as (h, w) and the pose network's as (w, h).
                 part.model_input_size = (
@@ -193,7 +194,8 @@ class EasyDWPose:
 
     def pose(self, image: np.ndarray) -> int:
         """See `Contender`."""
-        return len(self.model(image, draw_pose=None)["faces"])
+        found: Any = self.model(image, draw_pose=None)
+        return len(found["faces"])
 
     def draw(self, boxes: np.ndarray, image_hw: tuple[int, int]) -> Any:
         """See `Contender`."""
