@@ -93,7 +93,14 @@ class CSPNeXt(nn.Module):
             stages.append(nn.Sequential(*layers))
         self.stage1, self.stage2, self.stage3, self.stage4 = stages
         self.out_channels = widths[-1]
+        self.inner_channels = (widths[2], widths[3])
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images [N,3,H,W] to the last map [N,out_channels,H/32,W/32]."""
-        return self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x)))))
+        return self.inner_maps(x)[1]
+
+    def inner_maps(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the maps at strides 8 and 16, of `inner_channels`, and the last map."""
+        middle = self.stage2(self.stage1(self.stem(x)))
+        late = self.stage3(middle)
+        return [middle, late], self.stage4(late)

@@ -195,7 +195,8 @@ def _convs(*modules: nn.Module) -> Iterator[Layer]:
 
 
 def _rtmpose_layers(model: RTMPose) -> Iterator[Layer]:
-    backbone: CSPNeXt = model.backbone
+    backbone = model.backbone
+    assert isinstance(backbone, CSPNeXt)  # of the sizes that `_rtmpose_like` tries
     yield from _convs(backbone.stem)
     for stage in (backbone.stage1, backbone.stage2, backbone.stage3, backbone.stage4):
         for part in stage:

@@ -1,7 +1,8 @@
 """RTMPose: CSPNeXt backbone and RTMCC head, the pose network of DWPose.
 
 State dict keys and shapes are mmpose's, so an official checkpoint's ``state_dict`` loads
-strictly. Configurations follow DWPose's own files ``rtmpose-{t,s,m,l,x}_*-ubody-*.py``.
+strictly. Configurations follow DWPose's own files ``rtmpose-{t,s,m,l,x}_*-ubody-*.py``. One more
+size, ``lite``, is ours: the same head on EfficientNet-Lite0, for the built-in network.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from .cspnext import CSPNeXt
+from .efficientnet import EfficientNetLite
 from .rtmcc import RTMCCHead
 
 SIZES: dict[str, tuple[float, float]] = {
@@ -22,13 +24,19 @@ SIZES: dict[str, tuple[float, float]] = {
 }
 """Size letter -> (deepen, widen), from RTMPose's configuration files."""
 
+LITE = "lite"
+"""The size whose backbone is `EfficientNetLite`."""
+
+_LITE_KERNEL = 5
+
 
 @dataclass(frozen=True)
 class RTMPoseConfig:
     """Everything that shapes an RTMPose.
 
     Attributes:
-        size: Letter, t to x; a label only, the factors below decide.
+        size: Letter, t to x; a label only, the factors below decide. With `LITE` the backbone is
+            another, of one depth and width.
         deepen: Depth factor of the backbone.
         widen: Width factor of the backbone.
         input_size_hw: Input height and width in px, multiples of 32.
@@ -68,7 +76,8 @@ class RTMPoseConfig:
     @property
     def map_hw(self) -> tuple[int, int]:
         """Height and width of the last feature map."""
-        return self.input_size_hw[0] // 32, self.input_size_hw[1] // 32
+        stride = EfficientNetLite.stride if self.size == LITE else 32
+        return self.input_size_hw[0] // stride, self.input_size_hw[1] // stride
 
     @property
     def bins_wh(self) -> tuple[int, int]:
@@ -79,20 +88,24 @@ class RTMPoseConfig:
 def rtmpose_config(
     size: str, input_size_hw: tuple[int, int] = (256, 192), num_keypoints: int = 133
 ) -> RTMPoseConfig:
-    """Configuration of one of the five sizes.
+    """Configuration of one of the sizes.
 
     Args:
-        size: One of t, s, m, l, x.
+        size: One of t, s, m, l, x, lite.
         input_size_hw: Input height and width in px; (256, 192) and (384, 288) are usual.
         num_keypoints: Keypoints; 133 for COCO-WholeBody.
 
     Raises:
         ValueError: Unknown size, or an input size that is no multiple of 32.
     """
-    if size not in SIZES:
-        raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
-    deepen, widen = SIZES[size]
     height, width = input_size_hw
+    if size == LITE:
+        return RTMPoseConfig(
+            LITE, 1.0, 1.0, (int(height), int(width)), num_keypoints, kernel=_LITE_KERNEL
+        )
+    if size not in SIZES:
+        raise ValueError(f"size must be one of {', '.join((*SIZES, LITE))}, got {size!r}")
+    deepen, widen = SIZES[size]
     return RTMPoseConfig(size, deepen, widen, (int(height), int(width)), num_keypoints)
 
 
@@ -106,7 +119,9 @@ class RTMPose(nn.Module):
     def __init__(self, config: RTMPoseConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = CSPNeXt(config.deepen, config.widen)
+        self.backbone: CSPNeXt | EfficientNetLite = (
+            EfficientNetLite() if config.size == LITE else CSPNeXt(config.deepen, config.widen)
+        )
         self.head = RTMCCHead(
             self.backbone.out_channels,
             config.map_hw,
@@ -119,7 +134,7 @@ class RTMPose(nn.Module):
         )
 
     def features(self, images: Tensor) -> Tensor:
-        """Map normalised RGB [N,3,H,W] to the last feature map [N,C,H/32,W/32]."""
+        """Map normalised RGB [N,3,H,W] to the last feature map [N,C,h,w], `map_hw` of config."""
         return self.backbone(images)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -109,6 +109,11 @@ class StageOne(_Distiller):
         self.decay = decay
         self.distill_losses = nn.ModuleDict()
         if alpha:
+            if teacher.config.map_hw != student.config.map_hw:
+                raise ValueError(
+                    f"the feature loss needs maps of one size, got {teacher.config.map_hw} of the "
+                    f"teacher and {student.config.map_hw} of the student; set alpha to 0"
+                )
             self.distill_losses["loss_fea"] = FeaLoss(
                 student.backbone.out_channels, teacher.backbone.out_channels, alpha
             )

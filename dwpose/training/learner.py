@@ -40,6 +40,7 @@ class LearnerConfig:
         warm_up: iterations of warm-up.
         weight_decay: AdamW's, on weights but not on norms and biases.
         decay_scalars: let the head's scalars decay too, as the released code does.
+        backbone_rate: factor on the rate of the backbone, for one that knows something already.
         clip: largest gradient norm; 0 turns clipping off.
         loss_batch: batch that the labels' loss is scaled to. It grows with the batch of a process,
             and the others do not: this keeps their balance, whatever the batch, at that of the
@@ -55,6 +56,7 @@ class LearnerConfig:
     warm_up: int = 1000
     weight_decay: float = 0.05
     decay_scalars: bool = False
+    backbone_rate: float = 1.0
     clip: float = 1.0
     loss_batch: int | None = 64
     precision: str = "fp32"
@@ -66,10 +68,11 @@ class LearnerConfig:
             raise ValueError(
                 f"precision must be one of {', '.join(_AUTOCAST)}, got {self.precision!r}"
             )
-        if self.rate <= 0 or self.warm_up < 2 or self.clip < 0:
+        if min(self.rate, self.backbone_rate) <= 0 or self.warm_up < 2 or self.clip < 0:
             raise ValueError(
-                "rate must be above 0, warm_up at least 2 and clip at least 0; got "
-                f"rate={self.rate}, warm_up={self.warm_up}, clip={self.clip}"
+                "rate and backbone_rate must be above 0, warm_up at least 2 and clip at least 0; "
+                f"got rate={self.rate}, backbone_rate={self.backbone_rate}, "
+                f"warm_up={self.warm_up}, clip={self.clip}"
             )
 
 
@@ -100,7 +103,9 @@ class Learner:
                 share_batchnorm(part, ranks)
         on_cuda = ranks.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(objective, config.weight_decay, config.decay_scalars),
+            parameter_groups(
+                objective, config.weight_decay, config.decay_scalars, config.backbone_rate
+            ),
             lr=config.rate,
             # On the CPU its result depends on where the tensors lie, so resuming were not exact.
             fused=on_cuda,
@@ -176,7 +181,7 @@ class Learner:
     def descend(self, loss: Tensor) -> Tensor:
         """Take a step down on a loss of `losses` and return the norm of its gradient."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
+            group["lr"] = self.rate * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)

@@ -40,7 +40,10 @@ def learning_rate(iteration: int, total: int, base: float, warm_up: int = 1000) 
 
 
 def parameter_groups(
-    module: nn.Module, weight_decay: float = 0.05, decay_scalars: bool = False
+    module: nn.Module,
+    weight_decay: float = 0.05,
+    decay_scalars: bool = False,
+    backbone_rate: float = 1.0,
 ) -> list[dict]:
     """Split parameters for AdamW: no decay on norms and biases.
 
@@ -51,6 +54,8 @@ def parameter_groups(
             `beta`, `res_scale.scale`) decay. They do in the released code, which exempts only
             norms that torch knows as such, and names that end in `bias`; that was hardly meant,
             as its settings ask for no decay on norms.
+        backbone_rate: entry "factor" of the groups of what lies below a `backbone`; 1 for the rest.
+            At 1 there are no groups of their own.
     """
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm)
     exempt = {
@@ -59,16 +64,19 @@ def parameter_groups(
         if isinstance(part, norms)
         for parameter in part.parameters(recurse=False)
     }
+    factors = [1.0] if backbone_rate == 1 else [1.0, backbone_rate]
     groups: list[dict] = [
-        {"params": [], "weight_decay": weight_decay},
-        {"params": [], "weight_decay": 0.0},
+        {"params": [], "weight_decay": decay, "factor": factor}
+        for factor in factors
+        for decay in (weight_decay, 0.0)
     ]
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             last = name.rsplit(".", 1)[-1]
             free = id(parameter) in exempt or last == "bias"
             free = free or (not decay_scalars and last in _SCALARS)
-            groups[free]["params"].append(parameter)
+            slow = len(factors) > 1 and "backbone" in name.split(".")
+            groups[2 * slow + free]["params"].append(parameter)
     return groups
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -11,12 +9,9 @@ from ..models.rtmpose import RTMPose
 from ..simcc import SPLIT
 from .losses import coarse_map_loss, kl_discrete_loss
 
-# Strides of the maps of `CoarseHeads`.
-STRIDES = (8, 16, 32)
-
 
 class CoarseHeads(nn.Module):
-    """Deep supervision: coarse maps of all points from the middle of the backbone and its end.
+    """Deep supervision: coarse maps of all points from within the backbone and from its end.
 
     They are thrown away after training; `coarse_map_loss` says why they are there.
 
@@ -26,21 +21,15 @@ class CoarseHeads(nn.Module):
 
     def __init__(self, model: RTMPose) -> None:
         super().__init__()
-        widths = [stage[-1].final_conv.conv.out_channels for stage in self._stages(model)]
         points = model.config.num_keypoints
+        widths = model.backbone.inner_channels
         self.maps = nn.ModuleList(nn.Conv2d(width, points, 1) for width in widths)
 
-    @staticmethod
-    def _stages(model: RTMPose) -> tuple[Any, Any]:
-        return model.backbone.stage2, model.backbone.stage3
-
     def forward(self, model: RTMPose, images: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Run the network; coarse maps (stride 8, 16 and the head's own 32), SimCC x and y."""
-        backbone = model.backbone
-        middle = backbone.stage2(backbone.stage1(backbone.stem(images)))
-        late = backbone.stage3(middle)
-        own = model.head.final_layer(backbone.stage4(late))
-        coarse = [head(part) for head, part in zip(self.maps, (middle, late), strict=True)]
+        """Run the network; coarse maps (the last are the head's own), SimCC x and y."""
+        inner, last = model.backbone.inner_maps(images)
+        own = model.head.final_layer(last)
+        coarse = [head(part) for head, part in zip(self.maps, inner, strict=True)]
         return [*coarse, own], *model.head.from_maps(own)
 
 
@@ -52,6 +41,7 @@ class StudentAlone(nn.Module):
         max_epochs: length of the run, in the unit of `forward`'s epoch.
         coarse: weight of the coarse maps' loss at the start; 0 leaves `CoarseHeads` out.
         coarse_until: share of the run over which that loss fades out.
+        emphasis: float [K], factor on the weight of each point; None counts all alike.
     """
 
     def __init__(
@@ -61,6 +51,7 @@ class StudentAlone(nn.Module):
         *,
         coarse: float = 0.0,
         coarse_until: float = 0.5,
+        emphasis: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -68,6 +59,9 @@ class StudentAlone(nn.Module):
         self.coarse_weight = coarse
         self.coarse_until = coarse_until
         self.coarse = CoarseHeads(student) if coarse else None
+        self.emphasis: Tensor | None
+        # Part of no state: whoever goes on with a run says it again.
+        self.register_buffer("emphasis", emphasis, persistent=False)
 
     def forward(
         self,
@@ -89,8 +83,12 @@ class StudentAlone(nn.Module):
             taught: not used; so that all are called alike.
 
         Returns:
-            "loss_kpt", and "loss_coarse_8", "..._16" and "..._32" while they last.
+            "loss_kpt", and "loss_coarse_S" of each stride S while they last.
         """
+        if self.emphasis is not None:
+            # Not before: the labels of points that count little are flat.
+            given = labels_x.new_ones(labels_x.shape[:2]) if weights is None else weights
+            weights = given * self.emphasis
         fade = 1 - epoch / max(self.coarse_until * self.max_epochs, 1e-9)
         if self.coarse is None or fade <= 0:
             simcc_x, simcc_y = self.student(images)
@@ -108,7 +106,8 @@ class StudentAlone(nn.Module):
             there = (labels_x.amax(-1) > 0).float()
             there = there if weights is None else there * weights
             size_hw = (images.shape[2], images.shape[3])
-            for stride, part in zip(STRIDES, maps, strict=True):
+            for part in maps:
+                stride = size_hw[0] // part.shape[2]
                 extra = coarse_map_loss(part.float(), places, size_hw, there)
                 losses[f"loss_coarse_{stride}"] = self.coarse_weight * fade * extra
         return losses

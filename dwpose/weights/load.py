@@ -240,35 +240,32 @@ def infer_rtmpose(state: Mapping[str, Tensor]) -> RTMPoseConfig:
         ValueError: Values that fit no RTMPose.
     """
     from ..models.cspnext import STAGE_BLOCKS, STAGE_CHANNELS
-    from ..models.rtmpose import SIZES, RTMPoseConfig
+    from ..models.efficientnet import EfficientNetLite
+    from ..models.rtmpose import LITE, SIZES, RTMPoseConfig
 
     points, channels, kernel = state["head.final_layer.weight"].shape[:3]
     dim, cells = state["head.mlp.1.weight"].shape
     bins_x, bins_y = state["head.cls_x.weight"].shape[0], state["head.cls_y.weight"].shape[0]
     split = 2.0  # every published RTMPose; with it the feature map's size is a check
     height, width = int(bins_y / split), int(bins_x / split)
-    if (height // 32) * (width // 32) != cells:
+    lite = "backbone.mix.0.weight" in state
+    stride = EfficientNetLite.stride if lite else 32
+    if (height // stride) * (width // stride) != cells:
         raise ValueError(
             f"{bins_y} and {bins_x} bins do not belong to a feature map of {cells} cells"
         )
+    attention_dim = state["head.gau.gamma"].shape[1]
+    expansion = state["head.gau.o.weight"].shape[1] // dim
+    rest = ((height, width), points, split, dim, attention_dim, expansion, kernel)
+    if lite:
+        return RTMPoseConfig(LITE, 1.0, 1.0, *rest)
     widen = channels / STAGE_CHANNELS[-1]
     blocks = _blocks(state, "backbone.stage2.1.blocks.")
     deepen = blocks / STAGE_BLOCKS[1]
     candidates = [d for d, w in SIZES.values() if abs(w - widen) < 0.01]
     # A size's own factor gives the same block count as the fraction read off here, or it is not it.
     deepen = next((d for d in candidates if max(round(STAGE_BLOCKS[1] * d), 1) == blocks), deepen)
-    return RTMPoseConfig(
-        _nearest_size(SIZES, deepen, widen),
-        deepen,
-        widen,
-        (height, width),
-        points,
-        split,
-        dim,
-        state["head.gau.gamma"].shape[1],
-        state["head.gau.o.weight"].shape[1] // dim,
-        kernel,
-    )
+    return RTMPoseConfig(_nearest_size(SIZES, deepen, widen), deepen, widen, *rest)
 
 
 def infer_yolox(state: Mapping[str, Tensor], input_size_hw: Any = None) -> YOLOXConfig:

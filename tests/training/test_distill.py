@@ -228,6 +228,10 @@ def test_half_precision_computes_the_losses_in_full(stage):
 def test_networks_must_fit():
     with pytest.raises(ValueError, match="input_size_hw"):
         StageOne(small(), RTMPose(rtmpose_config("t", (128, 64))), 10)
+    other_map = RTMPose(rtmpose_config("lite", (64, 64)))
+    with pytest.raises(ValueError, match="alpha"):
+        StageOne(small(), other_map, 10)
+    assert StageOne(small(), other_map, 10, alpha=0)
 
 
 def test_distilled_runs_become_plain_networks(tmp_path):

@@ -20,7 +20,7 @@ def test_every_recipe_loads_with_defaults(path):
 
 
 def test_settings_are_read_by_their_type():
-    recipe = load_recipe(RECIPES / "builtin_t.py")
+    recipe = load_recipe(RECIPES / "builtin_lite.py")
     settings = change(recipe.Settings(), ["batch=64", "rate=2e-3", "minutes=1.5", "pool=a=b"])
     assert (settings.batch, settings.rate, settings.minutes) == (64, 2e-3, 1.5)
     assert settings.pool == "a=b"
@@ -31,7 +31,7 @@ def test_settings_are_read_by_their_type():
     ("text", "message"), [("batch=many", "int"), ("colour=1", "settings are"), ("batch", "batch")]
 )
 def test_wrong_settings_are_refused(text, message):
-    recipe = load_recipe(RECIPES / "builtin_t.py")
+    recipe = load_recipe(RECIPES / "builtin_lite.py")
     with pytest.raises(ValueError, match=message):
         change(recipe.Settings(), [text])
 
@@ -49,8 +49,8 @@ def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path):
     settings = {"pool": pool, "held_out": pool, "iterations": 3, "batch": 4}
     sets = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
     folder = tmp_path / "run"
-    assert main(["train", str(RECIPES / "builtin_t.py"), "-o", str(folder), *sets]) == 0
-    made = load_model(folder / "builtin-t.safetensors")
+    assert main(["train", str(RECIPES / "builtin_lite.py"), "-o", str(folder), *sets]) == 0
+    made = load_model(folder / "builtin-lite.safetensors")
     # Rounded up to whole epochs of one iteration.
     assert made.meta["note"].startswith("trained on 12 rendered crops; scores times")
     assert made.input_size_hw == spot_pool.size_hw

@@ -49,3 +49,15 @@ def test_scalars_of_the_head_decay_only_where_asked(load_reference):
 
     scalars = {"mlp.0.g", "gau.ln.g", "gau.gamma", "gau.beta", "gau.res_scale.scale"}
     assert decayed(True) - decayed(False) == {f"head.{name}" for name in scalars}
+
+
+def test_a_backbone_learns_at_its_own_rate():
+    model = RTMPose(rtmpose_config("t", (64, 64)))
+    groups = parameter_groups(torch.nn.ModuleDict({"student": model}), backbone_rate=0.2)
+    factor = {id(p): group["factor"] for group in groups for p in group["params"]}
+    assert {factor[id(p)] for p in model.backbone.parameters()} == {0.2}
+    assert {factor[id(p)] for p in model.head.parameters()} == {1.0}
+    usual = parameter_groups(model)
+    assert [group["factor"] for group in usual] == [1.0, 1.0]
+    decays = {id(p): group["weight_decay"] for group in usual for p in group["params"]}
+    assert decays == {id(p): group["weight_decay"] for group in groups for p in group["params"]}

@@ -1,0 +1,131 @@
+"""The backbone of the built-in network: weights for ImageNet, and the pyramid."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch.nn import functional as F  # noqa: E402
+
+from dwpose.crop import IMAGE_MEAN, IMAGE_STD  # noqa: E402
+from dwpose.models.efficientnet import STAGES, EfficientNetLite  # noqa: E402
+from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config  # noqa: E402
+from dwpose.weights.load import infer_rtmpose  # noqa: E402
+
+
+def published_state(seed: int = 0) -> dict[str, torch.Tensor]:
+    """Random weights under the names of the published file."""
+    dice = torch.Generator().manual_seed(seed)
+    state: dict[str, torch.Tensor] = {}
+
+    def layer(conv: str, norm: str, cin: int, cout: int, kernel: int) -> None:
+        fan = cin * kernel**2
+        state[f"{conv}.weight"] = torch.randn(cout, cin, kernel, kernel, generator=dice) / fan**0.5
+        state[f"{norm}.weight"] = torch.rand(cout, generator=dice) + 0.5
+        state[f"{norm}.bias"] = torch.randn(cout, generator=dice) * 0.2
+        state[f"{norm}.running_mean"] = torch.randn(cout, generator=dice) * 0.2
+        state[f"{norm}.running_var"] = torch.rand(cout, generator=dice) + 0.5
+
+    layer("_conv_stem", "_bn0", 3, 32, 3)
+    cin, index = 32, 0
+    for expand, cout, repeats, _, kernel in STAGES:
+        for _ in range(repeats):
+            name, inner = f"_blocks.{index}.", cin * expand
+            if expand > 1:
+                layer(name + "_expand_conv", name + "_bn0", cin, inner, 1)
+            layer(name + "_depthwise_conv", name + "_bn1", 1, inner, kernel)
+            layer(name + "_project_conv", name + "_bn2", inner, cout, 1)
+            cin, index = cout, index + 1
+    return state
+
+
+def published_forward(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """What the published network does with (p - 127) / 128, written down step by step."""
+
+    def layer(x, conv, norm, stride=1, depthwise=False, act=True):
+        weight = state[f"{conv}.weight"]
+        kernel = weight.shape[-1]
+        # TensorFlow's SAME.
+        around = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[2:]]
+        (high, wide) = around
+        x = F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
+        x = F.conv2d(x, weight, stride=stride, groups=x.shape[1] if depthwise else 1)
+        statistics = (state[f"{norm}.running_mean"], state[f"{norm}.running_var"])
+        x = F.batch_norm(x, *statistics, state[f"{norm}.weight"], state[f"{norm}.bias"], eps=1e-3)
+        return F.relu6(x) if act else x
+
+    x = layer(x, "_conv_stem", "_bn0", 2)
+    index = 0
+    for expand, _, repeats, stride, _ in STAGES:
+        for repeat in range(repeats):
+            name, start = f"_blocks.{index}.", x
+            if expand > 1:
+                x = layer(x, name + "_expand_conv", name + "_bn0")
+            step = 1 if repeat else stride
+            x = layer(x, name + "_depthwise_conv", name + "_bn1", step, depthwise=True)
+            x = layer(x, name + "_project_conv", name + "_bn2", act=False)
+            x = x + start if repeat else x
+            index += 1
+    return x
+
+
+def test_imagenet_weights_give_the_published_features():
+    state = published_state()
+    backbone = EfficientNetLite().eval()
+    backbone.load_imagenet(state)
+    # A frame of the value that is zero to the published network, so that padding is no matter.
+    pixels = torch.full((1, 3, 128, 96), 127.0)
+    dice = torch.Generator().manual_seed(1)
+    pixels[..., 32:96, 32:64] = torch.rand(1, 3, 64, 32, generator=dice) * 255
+    mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
+    with torch.no_grad():
+        x = backbone.stem((pixels - mean) / deviation)
+        stem = published_forward_stem(state, (pixels - 127) / 128)
+        # The last row and column see the padding, which is another grey to us.
+        torch.testing.assert_close(x[..., :-1, :-1], stem[..., :-1, :-1], rtol=1e-4, atol=1e-4)
+        for block in backbone.blocks:
+            stem = block(stem)
+    torch.testing.assert_close(
+        stem, published_forward(state, (pixels - 127) / 128), rtol=1e-3, atol=1e-3
+    )
+
+
+def published_forward_stem(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    x = F.conv2d(F.pad(x, (0, 1, 0, 1)), state["_conv_stem.weight"], stride=2)
+    statistics = (state["_bn0.running_mean"], state["_bn0.running_var"])
+    return F.relu6(F.batch_norm(x, *statistics, state["_bn0.weight"], state["_bn0.bias"], eps=1e-3))
+
+
+def test_a_missing_tensor_is_named():
+    state = published_state()
+    del state["_blocks.7._bn1.running_var"]
+    with pytest.raises(KeyError, match=r"_blocks\.7\._bn1\.running_var"):
+        EfficientNetLite().load_imagenet(state)
+
+
+@pytest.mark.parametrize("size_hw", [(256, 192), (128, 96)])
+def test_the_pyramid_ends_at_stride_16(size_hw):
+    model = RTMPose(rtmpose_config(LITE, size_hw)).eval()
+    images = torch.zeros(2, 3, *size_hw)
+    with torch.no_grad():
+        assert model.features(images).shape == (2, 128, size_hw[0] // 16, size_hw[1] // 16)
+        x, y = model(images)
+    assert x.shape == (2, 133, size_hw[1] * 2)
+    assert y.shape == (2, 133, size_hw[0] * 2)
+
+
+def test_the_shapes_of_weights_tell_the_network():
+    config = rtmpose_config(LITE, (128, 96), 17)
+    assert infer_rtmpose(RTMPose(config).state_dict()) == config
+
+
+def test_frozen_blocks_do_not_learn():
+    backbone = EfficientNetLite()
+    backbone.freeze(5)
+    assert not any(p.requires_grad for p in backbone.stem.parameters())
+    learns = [all(p.requires_grad for p in block.parameters()) for block in backbone.blocks]
+    assert learns == [False] * 5 + [True] * 11
+    assert all(p.requires_grad for p in backbone.lateral.parameters())
+    backbone.freeze(0)
+    assert all(p.requires_grad for p in backbone.parameters())
