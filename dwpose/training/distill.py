@@ -260,7 +260,7 @@ def _check_pair(teacher: RTMPoseConfig, student: RTMPoseConfig) -> None:
 def load_teacher(
     id_or_path: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None
 ) -> RTMPose:
-    """Find a trained pose network to learn from.
+    """Find a trained pose network to learn from, or to go on with: all its weights may learn.
 
     Args:
         id_or_path: a catalogue id (downloaded if it is not here), or the path of a .safetensors,
@@ -275,8 +275,8 @@ def load_teacher(
     module = model.module
     if not isinstance(module, RTMPose):
         raise ValueError(f"the teacher must be an RTMPose; {model.name} holds another network")
-    # An ONNX file may be in half precision.
-    return unfold_batchnorm(module.float())
+    # An ONNX file may be in half precision, and an inference form does not learn.
+    return unfold_batchnorm(module.float()).requires_grad_(True)
 
 
 def load_distiller_state(distiller: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -12,8 +12,10 @@ import torch
 from dwpose.cli import main
 from dwpose.io import openpose_json
 from dwpose.io.images import save_image
+from dwpose.models.export import export_onnx
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.checkpoint import save_network
+from dwpose.training.distill import load_teacher
 from dwpose.training.journal import read_log
 from dwpose.types import Boxes, People
 from dwpose.weights.load import load_model
@@ -68,6 +70,26 @@ def test_one_command_from_photos_to_a_model(photos, start, tmp_path, caplog):
     assert changed
     # The statistics of four photos are not those of the world.
     assert not {key for key in changed if key.endswith(("running_mean", "running_var"))}
+
+
+@pytest.mark.parametrize("kind", ["onnx", "lite"])
+def test_networks_without_batch_norms_learn_everywhere(kind, photos, tmp_path):
+    torch.manual_seed(0)
+    network = RTMPose(rtmpose_config("lite" if kind == "lite" else "t", SIZE_HW)).eval()
+    for part in network.modules():  # so that something of the loss arrives at the first layers
+        if isinstance(part, (torch.nn.Conv2d, torch.nn.Linear)):
+            torch.nn.init.kaiming_normal_(part.weight)
+    start = tmp_path / ("start.onnx" if kind == "onnx" else "start.safetensors")
+    if kind == "onnx":
+        export_onnx(network, start)
+    else:
+        save_network(start, network)
+    assert main(command(tmp_path, photos, start, epochs=1)) == 0
+    before = load_teacher(start).state_dict()
+    after = load_teacher(tmp_path / "best.safetensors").state_dict()
+    layers = [key for key in before if key.endswith("conv.weight")]
+    assert layers
+    assert not [key for key in layers if torch.equal(before[key], after[key])]
 
 
 def test_it_may_forget(photos, start, tmp_path):
