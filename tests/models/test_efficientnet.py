@@ -10,6 +10,8 @@ from torch.nn import functional as F  # noqa: E402
 
 from dwpose.crop import IMAGE_MEAN, IMAGE_STD  # noqa: E402
 from dwpose.models.efficientnet import STAGES, EfficientNetLite  # noqa: E402
+from dwpose.models.export import export_onnx  # noqa: E402
+from dwpose.models.onnx_graph import load_onnx  # noqa: E402
 from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config  # noqa: E402
 from dwpose.weights.load import infer_rtmpose  # noqa: E402
 
@@ -129,3 +131,20 @@ def test_frozen_blocks_do_not_learn():
     assert all(p.requires_grad for p in backbone.lateral.parameters())
     backbone.freeze(0)
     assert all(p.requires_grad for p in backbone.parameters())
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_its_onnx_file_gives_the_same_curves(tmp_path, opset):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model = RTMPose(rtmpose_config(LITE, (64, 64))).eval()
+    path = export_onnx(model, tmp_path / "lite.onnx", opset)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = model(images)
+        again = load_onnx(path).eval()(images)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    got = session.run(["simcc_x", "simcc_y"], {"input": images.numpy()})
+    for curves, by_onnxruntime, by_torch in zip(expected, got, again, strict=True):
+        torch.testing.assert_close(torch.from_numpy(by_onnxruntime), curves, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(by_torch, curves, rtol=1e-4, atol=1e-5)

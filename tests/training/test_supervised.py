@@ -7,8 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config  # noqa: E402
+from dwpose.skeleton import PARTS  # noqa: E402
 from dwpose.training.batch import encode_labels  # noqa: E402
-from dwpose.training.supervised import StudentAlone  # noqa: E402
+from dwpose.training.supervised import EMPHASIS, StudentAlone, part_emphasis  # noqa: E402
 
 SIZE_HW = (64, 64)
 POINTS = 133
@@ -54,3 +55,13 @@ def test_coarse_maps_are_named_by_their_stride_and_fade(size, strides):
     for name in names:
         assert later[name].item() < first[name].item()
     assert student(images, x, y, weights, epoch=5).keys() == {"loss_kpt"}
+
+
+def test_parts_are_stressed_by_factors_of_mean_one():
+    emphasis = part_emphasis()
+    assert emphasis.shape == (POINTS,)
+    assert emphasis.mean().item() == pytest.approx(1)
+    ratio = emphasis[PARTS["body"]].unique() / emphasis[PARTS["face"]].unique()
+    assert ratio.tolist() == pytest.approx([EMPHASIS["body"] / EMPHASIS["face"]])
+    flat = part_emphasis({"feet": 1.0})
+    assert flat.unique().tolist() == [1]

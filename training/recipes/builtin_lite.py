@@ -15,13 +15,12 @@ import torch
 
 from dwpose.models.efficientnet import EfficientNetLite
 from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config
-from dwpose.skeleton import PARTS
 from dwpose.training.calibrate import scale_scores, score_gain
 from dwpose.training.checkpoint import save_network
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
 from dwpose.training.pool import CropPool, PoolSource
-from dwpose.training.supervised import StudentAlone
+from dwpose.training.supervised import StudentAlone, part_emphasis
 from dwpose.training.trainer import TrainConfig, Trainer
 from dwpose.training.validate import PoolMeasure
 from dwpose.weights.readers import read_checkpoint
@@ -30,9 +29,6 @@ log = logging.getLogger("dwpose")
 
 # Iterations that are called an epoch: the coarse maps fade and crops are measured by it.
 EPOCH = 250
-# 68 of 133 points are the face's, and 17 the body's. Counted alike, the body would have an eighth
-# of the loss.
-EMPHASIS = {"body": 4.0, "feet": 2.0, "face": 0.5, "left_hand": 1.0, "right_hand": 1.0}
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ def run(settings: Settings, folder: Path) -> None:
         minutes=settings.minutes,
     )
     objective = StudentAlone(
-        network, epochs, coarse=settings.coarse, coarse_until=1, emphasis=emphasis()
+        network, epochs, coarse=settings.coarse, coarse_until=1, emphasis=part_emphasis()
     )
     trainer = Trainer(
         objective,
@@ -124,11 +120,3 @@ def run(settings: Settings, folder: Path) -> None:
     path = folder / "builtin-lite.safetensors"
     save_network(path, network, half=True, note=note)
     log.info("%s: %s", path, note)
-
-
-def emphasis() -> torch.Tensor:
-    """Return the factor on each point's weight, float [133], of mean 1."""
-    factors = torch.ones(max(span.stop for span in PARTS.values()))
-    for part, factor in EMPHASIS.items():
-        factors[PARTS[part]] = factor
-    return factors / factors.mean()

@@ -19,9 +19,10 @@ from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.distill import StageOne, load_teacher
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
+from dwpose.training.losses import FEATURE_ALPHA
 from dwpose.training.rendered import RenderedSource, RingConfig
 from dwpose.training.rows import load_backbone
-from dwpose.training.supervised import StudentAlone
+from dwpose.training.supervised import StudentAlone, part_emphasis
 from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
 from dwpose.training.trainer import TrainConfig, Trainer
 from dwpose.training.validate import RenderedMeasure
@@ -32,7 +33,7 @@ class Settings:
     """What `--set` changes.
 
     Attributes:
-        size: RTMPose size letter.
+        size: RTMPose size letter, or lite.
         teacher: a trained network of 256x192 for stage one; none trains the network alone.
         init: checkpoint whose backbone the network starts from; none starts from random numbers.
         samples: crops shown in all, taken up to whole epochs.
@@ -44,8 +45,10 @@ class Settings:
         poses, backgrounds: a motion library and a folder of photos without people; none takes
             made-up ones.
         rate: full learning rate.
+        backbone_rate: factor on it for the backbone; 0.2 for one that has seen photographs.
         warm_up: iterations of warm-up.
         coarse: weight of the coarse maps at the start, without a teacher.
+        emphasis: let points count as `supervised.EMPHASIS` has them, without a teacher.
         held_out: crops to measure on, of bodies, poses and backgrounds that are never learned from.
         seed: of first weights and pictures.
         device: torch device, or auto.
@@ -67,8 +70,10 @@ class Settings:
     poses: str | None = None
     backgrounds: str | None = None
     rate: float = 2e-3
+    backbone_rate: float = 1.0
     warm_up: int = 500
     coarse: float = 0.05
+    emphasis: bool = False
     held_out: int = 2000
     seed: int = 0
     device: str = "auto"
@@ -97,13 +102,18 @@ def run(settings: Settings, folder: Path) -> None:
     if settings.init:
         load_backbone(network, settings.init)
     if settings.teacher:
-        objective = StageOne(load_teacher(settings.teacher), network, epochs)
+        teacher = load_teacher(settings.teacher)
+        # Features can be compared where the maps are of one size; lite's are finer.
+        alike = teacher.config.map_hw == network.config.map_hw
+        objective = StageOne(teacher, network, epochs, alpha=FEATURE_ALPHA if alike else 0)
     else:
-        objective = StudentAlone(network, epochs, coarse=settings.coarse)
+        emphasis = part_emphasis() if settings.emphasis else None
+        objective = StudentAlone(network, epochs, coarse=settings.coarse, emphasis=emphasis)
     held_out = SyntheticPeople(SyntheticConfig(**scenes, split="val"), ranks.device)
     config = TrainConfig(
         LearnerConfig(
             rate=settings.rate,
+            backbone_rate=settings.backbone_rate,
             warm_up=settings.warm_up,
             precision=settings.precision,
             compile=settings.compile,
