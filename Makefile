@@ -23,10 +23,10 @@ demo: $(VENV)/.demo
 
 setup: $(VENV)/.dev
 
-# PASSIVE: threads that wait for one another sleep. Left to spin, they make the tests many times
-# slower on a machine that does something else beside them.
+# Two processes of one thread each. PASSIVE: threads that wait for one another sleep; left to spin,
+# they make the tests many times slower on a machine that does something else beside them.
 test: $(VENV)/.test
-	OMP_WAIT_POLICY=PASSIVE $(RUN) -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(RUN) -m pytest -n 2 --dist worksteal $(TESTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -115,9 +115,9 @@ def choose_estimator() -> tuple[ModelFile | ModelEntry, str]:
     if path is not None:
         return ModelFile(official.id, path, official), ""
     notice = (
-        "Using the small built-in model, trained on synthetic people alone. The official DWPose "
-        f"is far better: put {official.name} and yolox_l.onnx into models/{KIND}, or use Load "
-        "DWPose Model with download_if_missing."
+        "Using the small built-in model, which learned poses from synthetic people alone. The "
+        f"official DWPose is far better: put {official.name} and yolox_l.onnx into models/{KIND}, "
+        "or use Load DWPose Model with download_if_missing."
     )
     return find_file(catalogue.BUILTIN_ESTIMATOR, "estimator"), notice
 
@@ -260,7 +260,7 @@ class LoadModel(io.ComfyNode):
                     options=[AUTO, *(e.id for e in offered("estimator")), *files],
                     default=AUTO,
                     tooltip="The pose network. auto = dw-ll-384, the official DWPose, if its file "
-                    f"is here, else builtin-t. Size and licence: {_list_of('estimator')}.",
+                    f"is here, else builtin-lite. Size and licence: {_list_of('estimator')}.",
                 ),
                 io.Combo.Input(
                     "detector",

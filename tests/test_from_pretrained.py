@@ -64,7 +64,7 @@ def test_from_files(model_files, runtime, caplog):
 def test_the_built_in_network_is_known_as_such(model_files, runtime):
     pytest.importorskip(runtime)
     poser, _ = model_files
-    assert DWPose.from_pretrained("builtin-t", None, runtime=runtime).estimator.flip_test
+    assert DWPose.from_pretrained("builtin-lite", None, runtime=runtime).estimator.flip_test
     assert not DWPose.from_pretrained(poser, None, runtime=runtime).estimator.flip_test
 
 

@@ -11,7 +11,7 @@ from typing import Any
 EXAMPLES = """examples:
   dwpose export runs/student/model.safetensors -o student.onnx
       names, opset and dynamic batch of the official files
-  dwpose export builtin-t -o builtin-t.onnx --half
+  dwpose export builtin-lite -o builtin-lite.onnx --half
   dwpose export epoch_270.pth -o student.safetensors
       the student of a distillation run, ours or DWPose's own
   dwpose export epoch_60.pth --stage 2 -o student.onnx

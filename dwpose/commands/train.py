@@ -6,10 +6,10 @@ import argparse
 import sys
 
 EXAMPLES = """examples:
-  dwpose train training/recipes/builtin_t.py -o runs/builtin-t --set pool=runs/pool
+  dwpose train training/recipes/builtin_lite.py -o runs/builtin-lite --set pool=runs/pool
   dwpose train training/recipes/stage_one.py -o runs/l-m --set row=l-m --set teacher=dw-l.pth
   torchrun --nproc_per_node 8 -m dwpose.cli train training/recipes/stage_one.py -o runs/l-m ...
-  dwpose train training/recipes/builtin_t.py --show
+  dwpose train training/recipes/builtin_lite.py --show
 
 A run that was stopped (Ctrl-C, SIGTERM, --set minutes=) goes on with the same command. Its folder
 holds the network (model.safetensors, the best one measured as best.safetensors), the state to go

@@ -97,8 +97,8 @@ def choose_estimator(folder: str | os.PathLike[str] | None = None) -> tuple[str 
         return official, ""
     builtin = catalogue.BUILTIN_ESTIMATOR
     return builtin, (
-        f"using the small built-in model {builtin}, trained on synthetic people alone; the "
-        f"official DWPose model {official} is far better: "
+        f"using the small built-in model {builtin}, which learned poses from synthetic people "
+        f"alone; the official DWPose model {official} is far better: "
         f"dwpose models fetch {official} {catalogue.DEFAULT_DETECTOR}"
     )
 

@@ -32,7 +32,7 @@ DEFAULT_ESTIMATOR = "dw-ll-384"
 DEFAULT_DETECTOR = "yolox-l"
 """The detector that DWPose ships with."""
 
-BUILTIN_ESTIMATOR = "builtin-t"
+BUILTIN_ESTIMATOR = "builtin-lite"
 """The network inside this package, used when nothing else is present."""
 
 BUILTIN_DETECTOR = "builtin-det"
@@ -188,10 +188,10 @@ def _megvii(
 
 _ENTRIES = (
     ModelEntry(
-        BUILTIN_ESTIMATOR, "estimator", "rtmpose", "t", _SMALL, None, None,
-        "builtin-t.safetensors", 11078582,
-        "3a714721ea47402b3c7a5a8fc5bc376e833687176b110dbf194ab6ba545ba60b", APACHE,
-        "ships with the package, trained on synthetic people alone; a start, not the best",
+        BUILTIN_ESTIMATOR, "estimator", "rtmpose", "lite", _SMALL, None, None,
+        "builtin-lite.safetensors", 8309678,
+        "eec998754dbdfea403b5b1663c9e3410954b177e061909db0b2cae2d4c49faf8", APACHE,
+        "ships with the package; learned poses from synthetic people alone; a start, not the best",
         builtin=True,
     ),
     ModelEntry(

@@ -45,7 +45,7 @@ def test_files_of_the_folder_are_offered(models, tiny, models_folder):
     schema = models.LoadModel.GET_SCHEMA()
     estimators = schema.inputs[0].options
     assert "tiny.safetensors" in estimators
-    assert {"auto", "builtin-t", "dw-ll-384"} <= set(estimators)
+    assert {"auto", "builtin-lite", "dw-ll-384"} <= set(estimators)
     assert not {"notes.txt", "yolox_l.onnx", "yolox-l", "dw-ll-384-pth"} & set(estimators)
     assert {"auto", "none", "yolox-l", "tiny.safetensors"} <= set(schema.inputs[1].options)
     from dwpose.runtimes.session import MODES

@@ -70,7 +70,7 @@ class Settings:
     labels: str | None = None
     val_photos: str | None = None
     val_share: float = 0.1
-    model: str = "builtin-t"
+    model: str = "builtin-lite"
     keep: float = 0.1
     epochs: int = 60
     batch: int = 32
