@@ -198,10 +198,11 @@ def _search(
         )
         unsettled = []
         for i, looks in zip(waiting, seen, strict=True):
-            quality = looks.confidence.mean(axis=1)
+            # Half of all points are the face's: by all of them a look at a face alone would win.
+            quality = looks.confidence[:, BODY].mean(axis=1)
             chosen = looks[int(quality.argmax())]
             old = best[i]
-            if old is not None and quality.max() <= old.confidence.mean():
+            if old is not None and quality.max() <= old.confidence[:, BODY].mean():
                 continue
             best[i] = chosen
             # A first look may be unsure of a person whom a closer one knows well.
