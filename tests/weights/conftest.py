@@ -99,8 +99,8 @@ class Handler(BaseHTTPRequestHandler):
         end = len(body) if act != "cut" else start + int(detail)
         for first in range(start, end, 50_000):
             last = min(first + 50_000, end)
+            self.server.sent += last - first  # before the client can have it and end the test
             self.wfile.write(body[first:last])
-            self.server.sent += last - first
             if self.server.pause_s:
                 self.wfile.flush()
                 time.sleep(self.server.pause_s)
