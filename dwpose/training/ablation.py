@@ -14,21 +14,20 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..io.atomic import write_atomically
 from ..models.rtmpose import RTMPose
-from .batch import prepare
+from .batch import RawBatch, prepare
 from .checkpoint import fingerprint, load_state, save_network, save_state
 from .distill import StageOne, StageTwo, Taught
 from .distributed import Ranks
 from .journal import peak_memory_mib
 from .learner import Learner, LearnerConfig
 from .losses import FEATURE_ALPHA, LOGIT_WEIGHT_ONE
-from .rendered import RenderedSource
 from .supervised import StudentAlone
 
 log = logging.getLogger("dwpose")
@@ -38,6 +37,31 @@ STATE: Final = "ablation.safetensors"
 RESULTS: Final = "results.json"
 # Share of the first stage's samples that the second takes: 60 of 270 epochs.
 SECOND_SHARE: Final = 60 / 270
+# The last steps of each epoch, which are timed.
+TIMED: Final = 8
+
+
+class CropSource(Protocol):
+    """Where crops come from: `rendered.RenderedSource` or `pool.PoolSource`.
+
+    Attributes:
+        batch: crops a batch.
+    """
+
+    batch: int
+
+    def __len__(self) -> int:
+        """Return the batches that are called an epoch."""
+        ...
+
+    @property
+    def crops(self) -> int:
+        """Different crops that were rendered so far."""
+        ...
+
+    def at(self, step: int) -> RawBatch:
+        """Return the batch of a step, counted from the run's beginning."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -111,12 +135,13 @@ class Ablation:
     Args:
         teacher: a trained network.
         student: the network that all variants start from.
-        source: rendered crops.
+        source: crops to learn from.
         config: settings.
         folder: of the run: ``ablation.safetensors`` to go on from, ``results.json``, and a
             network for each variant.
         measure: measures on fixed held-out crops, every now and then.
         measure_last: measures at the end of each stage alone, such as on real photos.
+        device: where to train.
 
     Attributes:
         results: everything measured, as written to ``results.json``.
@@ -126,14 +151,15 @@ class Ablation:
         self,
         teacher: RTMPose,
         student: RTMPose,
-        source: RenderedSource,
+        source: CropSource,
         config: AblationConfig,
         folder: Path,
         measure: Measure,
         measure_last: Measure | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.config, self.source, self.folder = config, source, folder
-        self.ranks = Ranks(source.engine.device)
+        self.ranks = Ranks(device or torch.device("cpu"))
         self.measure, self.measure_last = measure, measure_last
         self.teacher = teacher.to(self.ranks.device)
         self.first = config.epochs * len(source)
@@ -143,6 +169,7 @@ class Ablation:
         self.step = 0
         self._losses: dict[str, Tensor] = {}
         self._timed: list[list[float]] = []
+        self._rendered = 0
         self._fingerprint = fingerprint(teacher)
         self.learners = {
             name: self._learner(_stage_one(VARIANTS[name], self.teacher, student, config.epochs))
@@ -151,7 +178,7 @@ class Ablation:
         self.results: dict[str, Any] = {
             "settings": json.loads(json.dumps(asdict(config))),
             "batch": source.batch,
-            "ring": asdict(source.config),
+            "epoch_length": len(source),
             "teacher": {"fingerprint": self._fingerprint, "size": teacher.config.size},
             "student": {"size": student.config.size},
             "curves": {},
@@ -217,11 +244,10 @@ class Ablation:
             self._note_curves()
 
     def _is_timed(self, index: int) -> bool:
-        # The last steps of an epoch, as many as one rendering serves.
-        return index >= len(self.source) - self.source.config.reuse
+        return index >= len(self.source) - TIMED
 
     def _step(self, step: int, timed: bool) -> None:
-        marks = [self._clock(timed)]
+        marks, rendered = [self._clock(timed)], self.source.crops
         batch = prepare(self.source.at(step), self.ranks.device)
         marks.append(self._clock(timed))
         taught = self._taught(batch.images)
@@ -236,12 +262,16 @@ class Ablation:
         self.step = step + 1
         if timed:
             self._timed.append([after - before for before, after in pairwise(marks)])
+            self._rendered += self.source.crops - rendered
         if self._timed and self.step % len(self.source) == 0:
             self._note_timing()
 
     def _note_timing(self) -> None:
-        data, teacher, students = (sum(part) / len(part) for part in zip(*self._timed, strict=True))
+        steps = len(self._timed)
+        data, teacher, students = (sum(part) / steps for part in zip(*self._timed, strict=True))
+        rendered_per_s = self._rendered / max(data * steps, 1e-9)
         self._timed.clear()
+        self._rendered = 0
         total = max(data + teacher + students, 1e-9)
         line = {
             "step": self.step,
@@ -249,7 +279,7 @@ class Ablation:
             "teacher_s": teacher,
             "students_s": students,
             "images_per_s": self.source.batch / total,
-            "rendered_per_s": self.source.batch / self.source.config.reuse / max(data, 1e-9),
+            "rendered_per_s": rendered_per_s,
             "memory_mib": peak_memory_mib(self.ranks.device),
         }
         self.results["timing"].append(line)

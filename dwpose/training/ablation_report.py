@@ -61,7 +61,7 @@ def save_report(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
 
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
     first = results[0]
-    samples, crops = first["settings"]["epochs"] * first["ring"]["epoch_length"], first["crops"]
+    samples, crops = first["settings"]["epochs"] * first["epoch_length"], first["crops"]
     lines = [
         "# Ablation of distillation on rendered people",
         "",

@@ -165,13 +165,22 @@ class PoolSource:
     def __len__(self) -> int:
         return self.epoch_length
 
+    @property
+    def crops(self) -> int:
+        """Different crops that there are to draw from."""
+        return len(self.pool)
+
     def batches(self, epoch: int, start: int = 0) -> Iterator[RawBatch]:
         """Yield the batches of an epoch from the `start`-th on."""
-        for step in range(start, self.epoch_length):
-            seed = (self.seed, self.rank, epoch * self.epoch_length + step)
-            rng = np.random.default_rng(seed)
-            chosen = rng.integers(0, len(self.pool), self.batch)
-            yield self.pool.batch(chosen, rng, self.variation)
+        first = epoch * self.epoch_length
+        for step in range(first + start, first + self.epoch_length):
+            yield self.at(step)
+
+    def at(self, step: int) -> RawBatch:
+        """Return the batch of a step, counted from the run's beginning."""
+        rng = np.random.default_rng((self.seed, self.rank, step))
+        chosen = rng.integers(0, len(self.pool), self.batch)
+        return self.pool.batch(chosen, rng, self.variation)
 
 
 def vary(

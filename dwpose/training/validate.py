@@ -118,8 +118,16 @@ def crop_precision(found: CropEstimates) -> dict[str, PartPrecision]:
     return evaluate_coco(CocoDataset(images, tuple(instances)), predictions)
 
 
+def measure_crops(found: CropEstimates) -> dict[str, float]:
+    """Return AP of the whole ("ap") and of each part, and PCK likewise."""
+    precision = crop_precision(found)
+    parts = {f"ap_{k}": numbers.ap for k, numbers in precision.items() if k != "whole"}
+    numbers = {"ap": precision["whole"].ap, **parts}
+    return {**{k: round(v, 4) for k, v in numbers.items()}, **crop_pck(found)}
+
+
 class PoolMeasure:
-    """PCK on held-out crops of a pool, for `trainer.Trainer`.
+    """AP and PCK on held-out crops of a pool, for `trainer.Trainer` and `ablation.Ablation`.
 
     Args:
         pool: crops that are never learned from.
@@ -136,9 +144,9 @@ class PoolMeasure:
         self._pool, self._device = pool, device
 
     def __call__(self, model: RTMPose) -> dict[str, float]:
-        """Measure a network; see `crop_pck`."""
+        """Measure a network; see `measure_crops`."""
         batches = (self._pool.batch(rows) for rows in self._rows)
-        return crop_pck(estimate_crops(model, batches, self._device))
+        return measure_crops(estimate_crops(model, batches, self._device))
 
 
 class RenderedMeasure:
@@ -162,12 +170,8 @@ class RenderedMeasure:
             self._batches.append(as_labels(crops, settings))
 
     def __call__(self, model: RTMPose) -> dict[str, float]:
-        """Measure a network: AP of the whole ("ap") and of each part, and PCK likewise."""
-        found = estimate_crops(model, self._batches, self._device)
-        precision = crop_precision(found)
-        parts = {f"ap_{k}": numbers.ap for k, numbers in precision.items() if k != "whole"}
-        numbers = {"ap": precision["whole"].ap, **parts}
-        return {**{k: round(v, 4) for k, v in numbers.items()}, **crop_pck(found)}
+        """Measure a network; see `measure_crops`."""
+        return measure_crops(estimate_crops(model, self._batches, self._device))
 
 
 class CocoMeasure:

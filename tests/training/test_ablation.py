@@ -9,15 +9,18 @@ import pytest
 import torch
 
 from dwpose.cli import main
+from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.ablation import Ablation, AblationConfig
 from dwpose.training.ablation_report import gains, save_report
-from dwpose.training.checkpoint import load_state
+from dwpose.training.checkpoint import load_state, save_network
 from dwpose.training.distill import load_teacher
 from dwpose.training.journal import read_log
 from dwpose.training.learner import LearnerConfig
 from dwpose.training.rendered import RenderedSource, RingConfig
 from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
 from dwpose.weights.load import load_model
+
+from ..models.imagenet import published_state
 
 RECIPES = Path(__file__).resolve().parents[2] / "training" / "recipes"
 TINY = {"batch": 2, "ring": 2, "reuse": 2, "epoch": 2, "held_out": 4, "warm_up": 2}
@@ -69,6 +72,32 @@ def test_one_command_compares_all_and_reports(teacher, tmp_path):
     for key, value in first.backbone.state_dict().items():
         assert torch.equal(second.backbone.state_dict()[key], value)
     assert not torch.equal(first.head.cls_x.weight, second.head.cls_x.weight)
+
+
+def test_lite_students_start_from_imagenet_and_learn_from_a_pool(spot_pool, tmp_path):
+    torch.manual_seed(3)
+    trained = RTMPose(rtmpose_config("lite", (64, 64))).eval()
+    save_network(tmp_path / "teacher.safetensors", trained)
+    imagenet = tmp_path / "imagenet.pth"
+    torch.save(published_state(), imagenet)
+    pool = tmp_path / "pool"
+    given = {"teacher": tmp_path / "teacher.safetensors", "size": "lite", "imagenet": imagenet}
+    given |= {"pool": pool, "pool_held_out": pool, "backbone_rate": 0.2}
+    given |= {"samples": 4, "seeds": "0", "variants": "alone; both"}
+    assert run("ablation", tmp_path / "run", **given) == 0
+    (result,) = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert result["crops"] == len(spot_pool)
+    # What is frozen is still what ImageNet gave, in all students; the rest has learned.
+    start = RTMPose(trained.config)
+    start.backbone.load_imagenet(torch.load(imagenet))
+    before = start.backbone.state_dict()
+    for name in ("alone", "both"):
+        path = tmp_path / "run" / "seed-0" / f"{name}.safetensors"
+        after = load_model(path).module.backbone.state_dict()
+        frozen = [key for key in before if torch.equal(before[key], after[key])]
+        start.backbone.freeze(5)
+        fixed = [k for k, value in start.backbone.named_parameters() if not value.requires_grad]
+        assert set(frozen) == set(fixed)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +159,7 @@ def test_the_report_needs_no_photos(tmp_path):
         "teacher": {"size": "l", "measured": line},
         "student": {"size": "s"},
         "settings": {"epochs": 1},
-        "ring": {"epoch_length": 2},
+        "epoch_length": 2,
         "batch": 2,
         "crops": 4,
     }

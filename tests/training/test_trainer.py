@@ -60,12 +60,12 @@ OBJECTIVES = [alone, coarse, stage_one, stage_one_as_released, stage_two]
 class Stopping(PoolSource):
     """A source that tells its own process to stop before a certain batch is used."""
 
-    at = (1, 1)
+    stop_at = (1, 1)
     signal = signal.SIGINT
 
     def batches(self, epoch, start=0):
         for step, raw in enumerate(super().batches(epoch, start), start):
-            if (epoch, step) == self.at:
+            if (epoch, step) == self.stop_at:
                 os.kill(os.getpid(), self.signal)
             yield raw
 

@@ -3,6 +3,16 @@
     dwpose train training/recipes/ablation.py -o runs/ablation --set device=cuda \
         --set teacher=runs/teacher/model.safetensors --set init=runs/start/model.safetensors
 
+On a CPU the crops come from folders that were rendered before (`dwpose synth render`), and the
+students are builtin-lite's kind, which starts from ImageNet:
+
+    dwpose train training/recipes/ablation.py -o runs/ablation-cpu --set device=cpu \
+        --set precision=fp32 --set teacher=builtin-lite --set size=lite \
+        --set imagenet=runs/efficientnet-lite0-57934424.pth --set backbone_rate=0.2 \
+        --set pool=runs/pool --set pool_held_out=runs/held_out \
+        --set samples=19200 --set seeds=0 --set batch=32 --set epoch=50 --set rate=1e-3 \
+        --set warm_up=60 --set variants="alone; features; curves; both; both, no decay"
+
 Student alone, + feature loss, + curves' loss, both, each with and without decay, then the second
 stage on top; the teacher runs once a batch. Repetitions with other seeds follow one another, and
 the report is written after the last. A run that was stopped continues in its folder.
@@ -18,16 +28,19 @@ from pathlib import Path
 import torch
 
 from dwpose.io.coco import load_annotations
+from dwpose.models.efficientnet import EfficientNetLite
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.ablation import RESULTS, VARIANTS, Ablation, AblationConfig
 from dwpose.training.ablation_report import save_report
 from dwpose.training.distill import load_teacher
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
+from dwpose.training.pool import CropPool, PoolSource
 from dwpose.training.rendered import RenderedSource, RingConfig
 from dwpose.training.rows import load_backbone
 from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
-from dwpose.training.validate import CocoMeasure, RenderedMeasure
+from dwpose.training.validate import CocoMeasure, PoolMeasure, RenderedMeasure
+from dwpose.weights.readers import read_checkpoint
 
 log = logging.getLogger("dwpose")
 
@@ -38,16 +51,21 @@ class Settings:
 
     Attributes:
         teacher: a trained network, see `training/recipes/rendered.py`; its input size is taken.
-        size: RTMPose size letter of the student.
+        size: RTMPose size letter of the student, or lite.
         init: checkpoint whose backbone all variants start from; none starts from random numbers,
             with which SimCC alone learns nothing for a long while.
+        imagenet: the same for a lite student, as in `training/recipes/builtin_lite.py`.
+        frozen: first blocks of a lite student's backbone that do not learn, as there.
         samples: crops shown in the first stage, taken up to whole epochs; the second adds 22 %.
         seeds: of repetitions, with commas.
         variants: names with semicolons; none takes all.
         second_on: variants that the second stage follows on, with semicolons; none for no second
             stage.
         batch, reuse, ring, epoch, poses, backgrounds: as in `training/recipes/rendered.py`.
+        pool: folder of rendered crops to learn from, instead of rendering.
+        pool_held_out: folder of rendered crops to measure on, instead of rendering.
         rate: full learning rate.
+        backbone_rate: factor on it for the backbone.
         warm_up: iterations of warm-up.
         held_out: rendered crops to measure on.
         photos: labels of real photos (COCO's JSON) to measure on at the end, never to learn from.
@@ -63,6 +81,8 @@ class Settings:
     teacher: str = ""
     size: str = "s"
     init: str | None = None
+    imagenet: str | None = None
+    frozen: int = 5
     samples: int = 300_000
     seeds: str = "0,1,2"
     variants: str | None = None
@@ -73,7 +93,10 @@ class Settings:
     epoch: int = 100
     poses: str | None = None
     backgrounds: str | None = None
+    pool: str | None = None
+    pool_held_out: str | None = None
     rate: float = 2e-3
+    backbone_rate: float = 1.0
     warm_up: int = 200
     held_out: int = 2000
     photos: str | None = None
@@ -95,9 +118,11 @@ def run(settings: Settings, folder: Path) -> None:
     size_hw = teacher.config.input_size_hw
     scenes = {"size_hw": size_hw, "poses": settings.poses, "backgrounds": settings.backgrounds}
     engine = SyntheticPeople(SyntheticConfig(**scenes, split="train"), device)
-    measure = RenderedMeasure(
-        SyntheticPeople(SyntheticConfig(**scenes, split="val"), device), settings.held_out
-    )
+    if settings.pool_held_out:
+        measure = PoolMeasure(CropPool(Path(settings.pool_held_out)), device, settings.held_out)
+    else:
+        held_out = SyntheticPeople(SyntheticConfig(**scenes, split="val"), device)
+        measure = RenderedMeasure(held_out, settings.held_out)
     photos = None
     if settings.photos:
         labels = load_annotations(settings.photos)
@@ -105,19 +130,29 @@ def run(settings: Settings, folder: Path) -> None:
         photos = CocoMeasure(labels, pictures, device)
     folders = []
     for seed in map(int, settings.seeds.split(",")):
-        ring = RingConfig(
-            settings.batch,
-            settings.reuse,
-            max(1, settings.ring // settings.batch),
-            epoch_length=settings.epoch,
-        )
+        if settings.pool:
+            pool = CropPool(Path(settings.pool))
+            source = PoolSource(pool, settings.batch, settings.epoch, seed)
+        else:
+            ring = RingConfig(
+                settings.batch,
+                settings.reuse,
+                max(1, settings.ring // settings.batch),
+                epoch_length=settings.epoch,
+            )
+            source = RenderedSource(engine, ring, seed)
         torch.manual_seed(seed)
         student = RTMPose(rtmpose_config(settings.size, size_hw))
         if settings.init:
             load_backbone(student, settings.init)
+        if isinstance(student.backbone, EfficientNetLite):
+            if settings.imagenet:
+                student.backbone.load_imagenet(read_checkpoint(settings.imagenet).state)
+            student.backbone.freeze(settings.frozen)
         config = AblationConfig(
             LearnerConfig(
                 rate=settings.rate,
+                backbone_rate=settings.backbone_rate,
                 warm_up=settings.warm_up,
                 precision=settings.precision,
                 compile=settings.compile,
@@ -130,8 +165,7 @@ def run(settings: Settings, folder: Path) -> None:
             minutes=settings.minutes,
         )
         folders.append(folder / f"seed-{seed}")
-        source = RenderedSource(engine, ring, seed)
-        ablation = Ablation(teacher, student, source, config, folders[-1], measure, photos)
+        ablation = Ablation(teacher, student, source, config, folders[-1], measure, photos, device)
         if not ablation.run():
             return
     target = Path(settings.report) if settings.report else folder
