@@ -1,7 +1,7 @@
 # make demo     install into .venv and turn a photo into a pose map, keypoints and an overlay
 # make test     install what the tests need and run them
 # make check    lint, formatting, types
-# make bench    speed beside rtmlib and easy-dwpose, into benchmarks/results/
+# make bench    speed beside rtmlib, easy-dwpose and controlnet_aux, into benchmarks/results/
 # make clean    remove .venv and what the commands wrote
 
 PYTHON ?= python3
@@ -57,5 +57,5 @@ $(VENV)/.demo $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: $(VENV)/.torch pyproject.t
 # Their pins contradict one another and ours (see pyproject.toml), and they work without them.
 $(VENV)/.bench: $(VENV)/.torch pyproject.toml
 	$(PIP) install --quiet -e ".[bench]"
-	$(PIP) install --quiet --no-deps rtmlib easy-dwpose
+	$(PIP) install --quiet --no-deps rtmlib easy-dwpose controlnet-aux
 	@touch $@

@@ -8,6 +8,7 @@ with made-up people, see `scene`. What is left of a call's time is the contender
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import time
 from collections.abc import Callable, Iterator
@@ -213,6 +214,37 @@ def _openpose(boxes: np.ndarray, image_hw: tuple[int, int]) -> tuple[np.ndarray,
     people = people_in(boxes, image_hw)
     keypoints, scores = to_openpose(people.keypoints, people.scores)
     return np.array(keypoints, np.float64), np.array(scores, np.float64)
+
+
+class ControlnetAux:
+    """controlnet_aux's drawing alone: its networks need mmpose."""
+
+    name = "controlnet_aux"
+
+    def __init__(self) -> None:
+        # Its own __init__ imports every other detector, and what they need.
+        spec = importlib.util.find_spec("controlnet_aux")
+        assert spec is not None and spec.submodule_search_locations is not None
+        path = Path(spec.submodule_search_locations[0]) / "dwpose" / "util.py"
+        own = importlib.util.spec_from_file_location("controlnet_aux_dwpose_util", path)
+        assert own is not None and own.loader is not None
+        self.util: Any = importlib.util.module_from_spec(own)
+        own.loader.exec_module(self.util)
+
+    def draw(self, boxes: np.ndarray, image_hw: tuple[int, int]) -> Any:
+        """See `Contender`; one person, as its `draw_pose` does it."""
+        keypoints, _ = _openpose(boxes, image_hw)
+        points = keypoints / np.array(image_hw[::-1])
+        body, seen = points[:, :18].reshape(-1, 2), np.arange(18.0)[None]
+        hands = np.vstack([points[:, 92:113], points[:, 113:]])
+
+        def once() -> Any:
+            canvas = np.zeros((*image_hw, 3), np.uint8)
+            canvas = self.util.draw_bodypose(canvas, body, seen)
+            canvas = self.util.draw_handpose(canvas, hands)
+            return self.util.draw_facepose(canvas, points[:, 24:92])
+
+        return once
 
 
 CONTENDERS: dict[str, type] = {kind.name: kind for kind in (Ours, Rtmlib, EasyDWPose)}
