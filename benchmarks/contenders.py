@@ -224,10 +224,12 @@ class ControlnetAux:
     def __init__(self) -> None:
         # Its own __init__ imports every other detector, and what they need.
         spec = importlib.util.find_spec("controlnet_aux")
-        assert spec is not None and spec.submodule_search_locations is not None
+        assert spec is not None
+        assert spec.submodule_search_locations is not None
         path = Path(spec.submodule_search_locations[0]) / "dwpose" / "util.py"
         own = importlib.util.spec_from_file_location("controlnet_aux_dwpose_util", path)
-        assert own is not None and own.loader is not None
+        assert own is not None
+        assert own.loader is not None
         self.util: Any = importlib.util.module_from_spec(own)
         own.loader.exec_module(self.util)
 
