@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.rtmpose import RTMPose, RTMPoseConfig
+from ..skeleton import FLIP_INDICES
 from ..weights.load import load_model
 from .convert import unfold_batchnorm
 from .losses import (
@@ -189,6 +190,9 @@ class StageTwo(_Distiller):
         logit_weight: factor on the loss.
         teacher_training: as in `StageOne`; the backbone's buffers, which the result keeps, would
             then drift away from those that were trained.
+        mirror: teach the mean of the teacher's curves and those of the mirror image, turned back,
+            as a flip test takes it. Not in the paper: what looking twice is worth is taught to a
+            head that looks once.
     """
 
     def __init__(
@@ -198,10 +202,28 @@ class StageTwo(_Distiller):
         *,
         logit_weight: float = LOGIT_WEIGHT_TWO,
         teacher_training: bool = False,
+        mirror: bool = False,
     ) -> None:
         super().__init__(teacher, teacher_training)
         self.student = _Head(RTMPose(teacher.config).head if head is None else head)
         self.logit_weight = logit_weight
+        self.mirror = mirror
+        mirrored = torch.as_tensor(FLIP_INDICES) if mirror else None
+        self.register_buffer("_mirrored", mirrored, persistent=False)
+
+    @torch.no_grad()
+    def teach(self, images: Tensor) -> Taught:
+        """Run the teacher on normalised RGB [N, 3, H, W], and on its mirror image with `mirror`."""
+        taught = super().teach(images)
+        if not self.mirror:
+            return taught
+        simcc_x, simcc_y = self.teacher(images.flip(-1))
+        order = self._mirrored
+        return Taught(
+            taught.features,
+            (taught.simcc_x + simcc_x[:, order].flip(-1)) / 2,
+            (taught.simcc_y + simcc_y[:, order]) / 2,
+        )
 
     def forward(
         self,

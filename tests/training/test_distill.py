@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dwpose.errors import WeightsError
+from dwpose.estimator import merge_flipped
 from dwpose.models.export import export_onnx
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.simcc import encode
@@ -232,6 +233,19 @@ def test_networks_must_fit():
     with pytest.raises(ValueError, match="alpha"):
         StageOne(small(), other_map, 10)
     assert StageOne(small(), other_map, 10, alpha=0)
+
+
+def test_a_second_stage_may_teach_what_a_flip_test_gives():
+    teacher, images = small().eval(), batch()[0]
+    taught = StageTwo(teacher, mirror=True).teach(images)
+    with torch.no_grad():
+        own, mirrored = teacher(images), teacher(images.flip(-1))
+    expected = merge_flipped(
+        tuple(curve.numpy() for curve in own), tuple(curve.numpy() for curve in mirrored)
+    )
+    for got, curves in zip((taught.simcc_x, taught.simcc_y), expected, strict=True):
+        np.testing.assert_allclose(got.numpy(), curves, atol=1e-6)
+    assert torch.equal(taught.features, teacher.features(images))
 
 
 def test_distilled_runs_become_plain_networks(tmp_path):

