@@ -188,7 +188,8 @@ class Ablation:
         if (folder / STATE).exists():
             self._resume()
         else:
-            self.results["teacher"]["measured"] = self._whole(teacher)
+            measured = dict(self.measure(deepcopy(teacher)))
+            self.results["teacher"]["measured"] = {**measured, **self._on_photos(teacher)}
 
     def _learner(self, objective: nn.Module, stage: int = 1) -> Learner:
         schedule = self.first if stage == 1 else self.second
@@ -326,15 +327,15 @@ class Ablation:
         self._note_curves()
         for name, learner in self.learners.items():
             model = learner.plain_model()
-            self.results["last"][name] = self._whole(model)
+            measured = {k: v for k, v in self.results["curves"][name][-1].items() if k != "samples"}
+            self.results["last"][name] = {**measured, **self._on_photos(model)}
             path = self.folder / f"{name.replace(', ', '-').replace(' ', '_')}.safetensors"
             save_network(path, model, note=f"{name}, {self.step * self.source.batch} samples")
 
-    def _whole(self, model: RTMPose) -> dict[str, float]:
-        numbers = dict(self.measure(deepcopy(model)))
-        if self.measure_last is not None:
-            numbers |= {f"photos_{k}": v for k, v in self.measure_last(deepcopy(model)).items()}
-        return numbers
+    def _on_photos(self, model: RTMPose) -> dict[str, float]:
+        if self.measure_last is None:
+            return {}
+        return {f"photos_{k}": v for k, v in self.measure_last(deepcopy(model)).items()}
 
     def save(self) -> None:
         """Write the state to go on from, and the results so far."""

@@ -14,10 +14,16 @@ from .plots import COLOURS, save_figure
 
 log = logging.getLogger("dwpose")
 
-METRIC = "ap"
+# What is compared. AP is the paper's number; of students that have seen little it is next to zero.
+METRICS = {"ap": "AP", "oks": "OKS", "pck": "PCK"}
+# What is drawn.
+PANELS = {
+    "ap": "whole-body AP, held-out crops",
+    "pck": "PCK at 5 % of the width, held-out crops",
+}
 
 
-def gains(results: Sequence[Mapping[str, Any]], metric: str = METRIC) -> dict[str, dict[str, Any]]:
+def gains(results: Sequence[Mapping[str, Any]], metric: str) -> dict[str, dict[str, Any]]:
     """Compare variants over repetitions with other seeds.
 
     Args:
@@ -25,21 +31,18 @@ def gains(results: Sequence[Mapping[str, Any]], metric: str = METRIC) -> dict[st
         metric: a measured number.
 
     Returns:
-        for each variant "values" (one a repetition), their "mean" and "spread" (largest minus
-        smallest), and "gain": the mean of the paired differences to "alone".
+        for each variant "values" (one a repetition), their "mean", "gains" (the paired
+        differences to "alone") and "gain" (their mean).
     """
     names = [name for name in results[0]["last"] if all(name in r["last"] for r in results)]
     table: dict[str, dict[str, Any]] = {}
     for name in names:
         values = [float(r["last"][name][metric]) for r in results]
-        table[name] = {
-            "values": values,
-            "mean": sum(values) / len(values),
-            "spread": max(values) - min(values),
-        }
+        table[name] = {"values": values, "mean": sum(values) / len(values)}
         if "alone" in names:
             base = [float(r["last"]["alone"][metric]) for r in results]
-            table[name]["gain"] = table[name]["mean"] - sum(base) / len(base)
+            apart = [value - alone for value, alone in zip(values, base, strict=True)]
+            table[name] |= {"gains": apart, "gain": sum(apart) / len(apart)}
     return table
 
 
@@ -56,7 +59,7 @@ def save_report(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
         log.warning("no pictures: they need matplotlib (pip install dwpose-studio[train])")
         return
     _draw_curves(results, folder / "curves.png")
-    _draw_gains(gains(results), folder / "gains.png")
+    _draw_gains(results, folder / "gains.png")
 
 
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
@@ -69,22 +72,32 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
         f"{samples * first['batch']} samples in the first stage of batches of {first['batch']}, "
         f"{crops} different crops in all; {len(results)} seeds.",
         "",
-        "Whole-body AP (COCO's, on held-out rendered crops), in points. Gain: mean of the paired "
-        "differences to the student alone. Spread: largest minus smallest over the seeds.",
+        "Of the whole body, on held-out rendered crops, in points: COCO's AP, mean OKS, and PCK at "
+        "5 % of the crop's width. Gain: mean of the paired differences to the student alone (in "
+        "brackets the smallest and largest over the seeds).",
         "",
-        "| | AP | spread | gain | PCK | OKS, photos | PCK, photos |",
-        "|---|---|---|---|---|---|---|",
+        "| | AP | gain | OKS | gain | PCK | gain | OKS, photos | PCK, photos |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
+    tables = {metric: gains(results, metric) for metric in METRICS}
     rows = [("teacher", [r["teacher"]["measured"] for r in results])]
-    table = gains(results)
-    rows += [(name, [r["last"][name] for r in results]) for name in table]
+    rows += [(name, [r["last"][name] for r in results]) for name in tables["ap"]]
     for name, numbers in rows:
-        more = table.get(name, {})
-        spread, gain = (_points(more.get(key)) for key in ("spread", "gain"))
-        means = [_mean(numbers, key) for key in (METRIC, "pck", "photos_oks", "photos_pck")]
-        ap, pck, oks, near = (_points(value) for value in means)
-        lines.append(f"| {name} | {ap} | {spread} | {gain} | {pck} | {oks} | {near} |")
+        cells = [name]
+        for metric, table in tables.items():
+            cells += [_points(_mean(numbers, metric)), _gain(table.get(name, {}).get("gains"))]
+        cells += [_points(_mean(numbers, f"photos_{metric}")) for metric in ("oks", "pck")]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _gain(apart: Sequence[float] | None) -> str:
+    if not apart or not any(apart):
+        return ""
+    text = f"{100 * sum(apart) / len(apart):+.2f}"
+    if len(apart) > 1:
+        text += f" ({100 * min(apart):+.2f} to {100 * max(apart):+.2f})"
+    return text
 
 
 def _mean(numbers: Sequence[Mapping[str, float]], key: str) -> float | None:
@@ -99,58 +112,64 @@ def _points(value: float | None) -> str:
 def _draw_curves(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axis: Any = figure.subplots()
+    figure = Figure(figsize=(13, 5), layout="constrained")
+    axes: Any = figure.subplots(1, len(PANELS))
     names = list(dict.fromkeys(name for r in results for name in r["curves"]))
-    for place, name in enumerate(names):
-        colour = COLOURS[place % len(COLOURS)]
-        style = "--" if "no decay" in name else "-"
-        for number, result in enumerate(results):
-            lines = result["curves"].get(name, [])
-            axis.plot(
-                [line["samples"] for line in lines],
-                [100 * line[METRIC] for line in lines],
-                color=colour,
-                ls=style,
-                marker="." if len(lines) < 30 else None,
-                label=name if number == 0 else None,
-                alpha=0.9 if len(results) == 1 else 0.6,
-            )
-    axis.axhline(100 * results[0]["teacher"]["measured"][METRIC], color="grey", ls=":")
-    axis.annotate("teacher", (0.01, 0.99), xycoords="axes fraction", va="top", color="grey")
-    axis.set(xlabel="samples", ylabel="whole-body AP, held-out crops")
-    axis.set_title("Variants side by side (averaged weights)")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    for axis, (metric, words) in zip(axes, PANELS.items(), strict=True):
+        for place, name in enumerate(names):
+            for number, result in enumerate(results):
+                lines = result["curves"].get(name, [])
+                axis.plot(
+                    [line["samples"] for line in lines],
+                    [100 * line[metric] for line in lines],
+                    color=COLOURS[place % len(COLOURS)],
+                    ls="--" if "no decay" in name else "-",
+                    marker="." if len(lines) < 30 else None,
+                    label=name if number == 0 else None,
+                    alpha=0.9 if len(results) == 1 else 0.6,
+                )
+        teacher = 100 * results[0]["teacher"]["measured"][metric]
+        axis.axhline(teacher, color="grey", ls=":")
+        axis.annotate(
+            "teacher", (0.01, teacher), (0, 3), ("axes fraction", "data"), "offset points",
+            color="grey",
+        )  # fmt: skip
+        axis.set(xlabel="samples", ylabel=f"{words}, points", ylim=(0, None))
+        axis.margins(y=0.1)
+        axis.grid(alpha=0.3)
+    axes[-1].legend(fontsize=8)
+    figure.suptitle("Variants side by side (averaged weights)")
     save_figure(figure, path)
 
 
-def _draw_gains(table: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+def _draw_gains(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw each variant's distance to the student alone, seed by seed; nothing without that."""
-    if "alone" not in table:
+    tables = {metric: gains(results, metric) for metric in PANELS}
+    others = [name for name in tables["ap"] if name != "alone"]
+    if "alone" not in tables["ap"] or not others:
         return
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 0.45 * len(table) + 1.4), layout="constrained")
-    axis: Any = figure.subplots()
-    base = table["alone"]["values"]
-    others = {name: row for name, row in table.items() if name != "alone"}
-    for place, row in enumerate(others.values()):
-        apart = [100 * (v - b) for v, b in zip(row["values"], base, strict=True)]
-        axis.barh(place, 100 * row["gain"], color=COLOURS[place % len(COLOURS)], alpha=0.6)
-        axis.plot(apart, [place] * len(apart), "k.", ms=6)
-        edge = max([0.0, *apart])
-        axis.annotate(
-            f"{100 * row['gain']:+.2f}",
-            (edge, place),
-            (8, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    axis.axvline(0, color="k", lw=1)
-    axis.set_yticks(range(len(others)), list(others))
-    axis.invert_yaxis()
-    axis.margins(x=0.15)
-    axis.set_title("Gain over the student alone, points of whole-body AP (dots: seeds)")
-    axis.grid(alpha=0.3, axis="x")
+    figure = Figure(figsize=(13, 0.45 * len(others) + 1.6), layout="constrained")
+    axes: Any = figure.subplots(1, len(PANELS), sharey=True)
+    for axis, (metric, words) in zip(axes, PANELS.items(), strict=True):
+        for place, name in enumerate(others):
+            row = tables[metric][name]
+            apart = [100 * value for value in row["gains"]]
+            axis.barh(place, 100 * row["gain"], color=COLOURS[place % len(COLOURS)], alpha=0.6)
+            axis.plot(apart, [place] * len(apart), "k.", ms=6)
+            axis.annotate(
+                f"{100 * row['gain']:+.2f}",
+                (max([0.0, *apart]), place),
+                (8, 0),
+                textcoords="offset points",
+                va="center",
+            )
+        axis.axvline(0, color="k", lw=1)
+        axis.set_yticks(range(len(others)), others)
+        axis.margins(x=0.2)
+        axis.set(xlabel=f"{words}, points")
+        axis.grid(alpha=0.3, axis="x")
+    axes[0].invert_yaxis()
+    figure.suptitle("Gain over the student alone (dots: seeds)")
     save_figure(figure, path)

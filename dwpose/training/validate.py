@@ -21,8 +21,8 @@ from ..simcc import decode
 from ..skeleton import PARTS
 from ..types import Boxes, People
 from .batch import RawBatch, normalize_images
-from .coco_metric import BOX_SHARE, PartPrecision, Predictions, evaluate_coco
-from .evaluate import estimate, measure_points, pairs, readable
+from .coco_metric import BOX_SHARE, Predictions, evaluate_coco
+from .evaluate import Pair, estimate, measure_points, pairs, readable
 from .pool import CropPool, VariationConfig
 from .rendered import as_labels, render_crops
 from .synthetic import SyntheticPeople
@@ -89,8 +89,8 @@ def crop_pck(found: CropEstimates, share: float = NEAR_SHARE) -> dict[str, float
     }
 
 
-def crop_precision(found: CropEstimates) -> dict[str, PartPrecision]:
-    """COCO-WholeBody's AP and AR by part, of crops as if each were a picture of one person.
+def crop_people(found: CropEstimates) -> tuple[CocoDataset, dict[int, People]]:
+    """Return labels and estimates as if each crop were a picture of one person, by its index.
 
     The person's area, which OKS needs, is 0.53 of the box around the labelled points that lie in
     the crop, as xtcocotools takes it where areas are not known. Crops without any are left out.
@@ -114,16 +114,24 @@ def crop_precision(found: CropEstimates) -> dict[str, PartPrecision]:
         people[i] = People(
             found.keypoints[i : i + 1], found.scores[i : i + 1], Boxes(whole), (height, width)
         )
-    predictions = Predictions.from_people(people, found.size_hw)
-    return evaluate_coco(CocoDataset(images, tuple(instances)), predictions)
+    return CocoDataset(images, tuple(instances)), people
 
 
 def measure_crops(found: CropEstimates) -> dict[str, float]:
-    """Return AP of the whole ("ap") and of each part, and PCK likewise."""
-    precision = crop_precision(found)
-    parts = {f"ap_{k}": numbers.ap for k, numbers in precision.items() if k != "whole"}
-    numbers = {"ap": precision["whole"].ap, **parts}
-    return {**{k: round(v, 4) for k, v in numbers.items()}, **crop_pck(found)}
+    """Return AP of the whole ("ap") and of each part, mean OKS ("oks") and PCK likewise."""
+    dataset, people = crop_people(found)
+    precision = evaluate_coco(dataset, Predictions.from_people(people, found.size_hw))
+    points = measure_points(
+        [
+            Pair(person, people[person.image_id].keypoints[0], people[person.image_id].scores[0])
+            for person in dataset.instances
+        ]
+    )
+    numbers = {"ap": precision["whole"].ap, "oks": points["whole"].oks}
+    for part in PARTS:
+        numbers |= {f"ap_{part}": precision[part].ap, f"oks_{part}": points[part].oks}
+    finite = {name: round(value, 4) for name, value in numbers.items() if math.isfinite(value)}
+    return {**finite, **crop_pck(found)}
 
 
 class PoolMeasure:

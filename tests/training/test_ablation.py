@@ -42,7 +42,7 @@ def teacher(tmp_path_factory):
 def test_a_network_learns_from_rendered_crops(teacher):
     lines = read_log(teacher / "log.jsonl")
     assert {"loss_kpt", "loss_coarse_8"} <= lines[0].keys()
-    assert {"ap", "ap_face", "pck"} <= lines[-1]["measured"].keys()
+    assert {"ap", "ap_face", "oks", "oks_face", "pck"} <= lines[-1]["measured"].keys()
     assert load_model(teacher / "model.safetensors").input_size_hw == (64, 64)
 
 
@@ -138,9 +138,9 @@ def test_gains_are_those_over_the_student_alone():
         {"last": {"alone": {"ap": 0.40}, "both": {"ap": 0.43}}},
         {"last": {"alone": {"ap": 0.50}, "both": {"ap": 0.51}}},
     ]
-    table = gains(results)
+    table = gains(results, "ap")
     assert table["both"]["gain"] == pytest.approx(0.02)
-    assert table["both"]["spread"] == pytest.approx(0.08)
+    assert table["both"]["gains"] == pytest.approx([0.03, 0.01])
     assert table["alone"]["gain"] == 0
 
 
@@ -151,17 +151,28 @@ def test_unknown_variants_are_refused():
         AblationConfig(LearnerConfig(), 1, ("alone",), ("both",))
 
 
-def test_the_report_needs_no_photos(tmp_path):
-    line = {"ap": 0.4, "pck": 0.5}
-    result = {
-        "last": {"alone": line, "both": line},
-        "curves": {"alone": [{"samples": 4, **line}], "both": [{"samples": 4, **line}]},
-        "teacher": {"size": "l", "measured": line},
-        "student": {"size": "s"},
-        "settings": {"epochs": 1},
-        "epoch_length": 2,
-        "batch": 2,
-        "crops": 4,
-    }
-    save_report([result, result], tmp_path)
-    assert "| both | 40.00 | 0.00 | 0.00 | 50.00 |  |  |" in (tmp_path / "report.md").read_text()
+def test_the_report_has_each_gain_and_needs_no_photos(tmp_path):
+    line = {"ap": 0.4, "oks": 0.3, "pck": 0.5}
+    better = {"ap": 0.41, "oks": 0.3, "pck": 0.53}
+    best = {"ap": 0.43, "oks": 0.3, "pck": 0.54}
+    results = [
+        {
+            "last": {"alone": line, "both": both},
+            "curves": {"alone": [{"samples": 4, **line}], "both": [{"samples": 4, **both}]},
+            "teacher": {"size": "l", "measured": best},
+            "student": {"size": "s"},
+            "settings": {"epochs": 1},
+            "epoch_length": 2,
+            "batch": 2,
+            "crops": 4,
+        }
+        for both in (better, best)
+    ]
+    save_report(results, tmp_path)
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    assert "| alone | 40.00 |  | 30.00 |  | 50.00 |  |  |  |" in lines
+    ap, pck = "42.00 | +2.00 (+1.00 to +3.00)", "53.50 | +3.50 (+3.00 to +4.00)"
+    assert f"| both | {ap} | 30.00 |  | {pck} |  |  |" in lines
+    save_report(results[:1], tmp_path)
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    assert "| both | 41.00 | +1.00 | 30.00 |  | 53.00 | +3.00 |  |  |" in lines

@@ -36,7 +36,7 @@ from dwpose.training.distill import StageOne, load_teacher
 from dwpose.training.distributed import join, leave
 from dwpose.training.learner import LearnerConfig
 from dwpose.training.trainer import BEST, TrainConfig, Trainer
-from dwpose.training.validate import crop_pck, crop_precision, estimate_crops
+from dwpose.training.validate import estimate_crops, measure_crops
 
 log = logging.getLogger("dwpose")
 
@@ -115,7 +115,7 @@ class HeldOut:
         """Measure a network."""
         batches = plain_batches([self._people], model.config.input_size_hw)
         found = estimate_crops(model, batches, self._device)
-        return {"ap": round(crop_precision(found)["whole"].ap, 4), **crop_pck(found)}
+        return measure_crops(found)
 
 
 def run(settings: Settings, folder: Path) -> None:
