@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -193,7 +193,10 @@ class Ablation:
 
     def _learner(self, objective: nn.Module, stage: int = 1) -> Learner:
         schedule = self.first if stage == 1 else self.second
-        return Learner(objective, self.config.learner, schedule, self.ranks)
+        # A stage of few steps would be over before it is warm.
+        warm_up = max(2, min(self.config.learner.warm_up, schedule // 10))
+        config = replace(self.config.learner, warm_up=warm_up)
+        return Learner(objective, config, schedule, self.ranks)
 
     def _start_second(self) -> None:
         """Put the second stage's learners, each on its first stage's outcome, in place."""

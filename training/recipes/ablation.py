@@ -3,15 +3,8 @@
     dwpose train training/recipes/ablation.py -o runs/ablation --set device=cuda \
         --set teacher=runs/teacher/model.safetensors --set init=runs/start/model.safetensors
 
-On a CPU the crops come from folders that were rendered before (`dwpose synth render`), and the
-students are builtin-lite's kind, which starts from ImageNet:
-
-    dwpose train training/recipes/ablation.py -o runs/ablation-cpu --set device=cpu \
-        --set precision=fp32 --set teacher=builtin-lite --set size=lite \
-        --set imagenet=runs/efficientnet-lite0-57934424.pth --set backbone_rate=0.2 \
-        --set pool=runs/pool --set pool_held_out=runs/held_out \
-        --set samples=19200 --set seeds=0 --set batch=32 --set epoch=50 --set rate=1e-3 \
-        --set warm_up=60 --set variants="alone; features; curves; both; both, no decay"
+On a CPU the crops come from folders that were rendered before, and students of builtin-lite's kind
+start from ImageNet: `training/README.md` has that command.
 
 Student alone, + feature loss, + curves' loss, both, each with and without decay, then the second
 stage on top; the teacher runs once a batch. Repetitions with other seeds follow one another, and
