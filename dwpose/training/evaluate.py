@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import iou_matrix
 from ..io.coco import PERSON_CATEGORY, CocoDataset, CocoInstance
 from ..io.images import load_image
 from ..pipeline import DWPose, pose_scores
@@ -28,8 +27,8 @@ from ..types import Boxes, People
 MIN_POINTS = 6
 # A point counts as found within this share of the longer side of the person's box.
 PCK_SHARE = 0.1
-# A person counts as found by a box that overlaps the label's by this much.
-FOUND_IOU = 0.5
+# A person counts as found by a pose whose OKS is at least this.
+FOUND_OKS = 0.1
 # Pictures that are in memory at once.
 _GROUP = 16
 
@@ -249,8 +248,9 @@ def pairs(
 ) -> Iterator[Pair]:
     """Pair labels with what was found.
 
-    Where the labels' boxes were given that is clear. Otherwise people take, best first, the
-    label that their box overlaps most and that is still free, if the IoU is at least a half.
+    Where the labels' boxes were given that is clear. Otherwise poses take, best first, the label
+    that they are most like by OKS and that is still free, if it is at least `FOUND_OKS`. (Boxes
+    would not do: those of a search lie tightly around the points that were seen.)
 
     Args:
         dataset: labels.
@@ -267,7 +267,7 @@ def pairs(
             partners: list[int | None] = list(range(len(truth)))
         else:
             truth = dataset.instances_of(image_id)
-            partners = _pair_boxes(truth, people)
+            partners = _pair_poses(truth, people)
         for person, row in zip(truth, partners, strict=True):
             if person.iscrowd or _body_points(person) < min_points:
                 continue
@@ -277,16 +277,16 @@ def pairs(
                 yield Pair(person, people.keypoints[row], people.scores[row])
 
 
-def _pair_boxes(truth: Sequence[CocoInstance], people: People) -> list[int | None]:
+def _pair_poses(truth: Sequence[CocoInstance], people: People) -> list[int | None]:
     partners: list[int | None] = [None] * len(truth)
-    if not truth or not len(people):
-        return partners
-    overlap = iou_matrix(people.boxes.xyxy, np.stack([person.xyxy for person in truth]))
-    for row in np.argsort(-pose_scores(people), kind="stable").tolist():
-        best = int(overlap[row].argmax())
-        if overlap[row, best] >= FOUND_IOU:
+    rows = list(zip(people.keypoints, people.scores, strict=True))
+    near = np.array([[Pair(person, *row).oks() for person in truth] for row in rows])
+    near = np.nan_to_num(near.reshape(len(rows), len(truth)))
+    for row in np.argsort(-pose_scores(people), kind="stable").tolist() if truth else []:
+        best = int(near[row].argmax())
+        if near[row, best] >= FOUND_OKS:
             partners[best] = row
-            overlap[:, best] = -1
+            near[:, best] = -1
     return partners
 
 

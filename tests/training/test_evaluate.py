@@ -69,6 +69,7 @@ class StandIn:
     def __init__(self, shift, found=None):
         self.shift = shift
         self.detector = found
+        self.sure = 1.0
         self.asked = []
 
     def __call__(self, pictures, boxes=None, **options):
@@ -80,7 +81,7 @@ class StandIn:
         keypoints = np.zeros((len(boxes), 133, 2), np.float32)
         keypoints[:, :17] = np.arange(34).reshape(17, 2) + 5
         keypoints[..., 0] += self.shift
-        scores = np.ones((len(boxes), 133), np.float32)
+        scores = np.ones((len(boxes), 133), np.float32) * self.sure
         return People(keypoints, scores, boxes, picture.shape[:2])
 
 
@@ -128,22 +129,26 @@ def test_unreadable_pictures_are_named_and_the_rest_measured(folder):
         measure(StandIn(0), dataset(["c.png"]), folder)
 
 
-def test_detected_people_are_paired_by_their_boxes(folder):
+def test_detected_people_are_paired_by_their_points(folder):
     labels = dataset(["a.png"])
-    good, near, far = [0, 0, 40, 78], [0, 0, 40, 70], [0, 60, 40, 99]
 
-    def results(*boxes, scores=None):
-        pose = StandIn(0, Boxes(np.float32(boxes).reshape(-1, 4), scores))
+    def results(*shifts, sure=None):
+        count = len(shifts)
+        # The boxes may lie tightly around what was seen.
+        boxes = Boxes(np.tile(np.float32([[5, 5, 20, 20]]), (count, 1)))
+        pose = StandIn(np.float32(shifts).reshape(-1, 1), boxes)
+        pose.sure = 1.0 if sure is None else np.float32(sure)[:, None]
         estimates = estimate(pose, labels, folder, "detector")
         return measure_points(list(pairs(labels, estimates, 6)))["body"]
 
-    assert results(good).found == 1
-    missed = results(far)
+    assert results(0).oks == pytest.approx(1)
+    missed = results(60)
     assert (missed.people, missed.found, missed.oks, missed.pck) == (1, 0, 0, 0)
     assert math.isnan(missed.error)
     assert results().found == 0
-    # Two people are labelled at one place: the better box takes the first, the other the second.
-    assert results(near, good, scores=[0.5, 0.9]).found == 1
+    # Two people are labelled at one place: the surer pose takes the first, the other the second.
+    assert results(0, 8.1, sure=[0.9, 0.5]).oks == pytest.approx(1)
+    assert 0.1 < results(0, 8.1, sure=[0.5, 0.9]).oks < 0.5
     with pytest.raises(ValueError, match="no detector"):
         estimate(StandIn(0), labels, folder, "detector")
     with pytest.raises(ValueError, match="boxes must be"):
