@@ -15,11 +15,10 @@ from .plots import COLOURS, save_figure
 log = logging.getLogger("dwpose")
 
 # What is compared. AP is the paper's number; of students that have seen little it is next to zero.
-METRICS = {"ap": "AP", "oks": "OKS", "pck": "PCK"}
-# What is drawn.
-PANELS = {
-    "ap": "whole-body AP, held-out crops",
-    "pck": "PCK at 5 % of the width, held-out crops",
+METRICS = {
+    "ap": "whole-body AP, points",
+    "oks": "mean whole-body OKS, points",
+    "pck": "PCK at 5 % of the width, points",
 }
 
 
@@ -65,12 +64,13 @@ def save_report(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
     first = results[0]
     samples, crops = first["settings"]["epochs"] * first["epoch_length"], first["crops"]
+    seeds = "seed" if len(results) == 1 else "seeds"
     lines = [
         "# Ablation of distillation on rendered people",
         "",
         f"Student RTMPose-{first['student']['size']}, teacher RTMPose-{first['teacher']['size']}; "
         f"{samples * first['batch']} samples in the first stage of batches of {first['batch']}, "
-        f"{crops} different crops in all; {len(results)} seeds.",
+        f"{crops} different crops in all; {len(results)} {seeds}.",
         "",
         "Of the whole body, on held-out rendered crops, in points: COCO's AP, mean OKS, and PCK at "
         "5 % of the crop's width. Gain: mean of the paired differences to the student alone (in "
@@ -109,54 +109,57 @@ def _points(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
 
 
+def _colours(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(results[0]["last"])}
+
+
 def _draw_curves(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 5), layout="constrained")
-    axes: Any = figure.subplots(1, len(PANELS))
-    names = list(dict.fromkeys(name for r in results for name in r["curves"]))
-    for axis, (metric, words) in zip(axes, PANELS.items(), strict=True):
-        for place, name in enumerate(names):
+    figure = Figure(figsize=(16, 5), layout="constrained")
+    axes: Any = figure.subplots(1, len(METRICS))
+    for axis, (metric, words) in zip(axes, METRICS.items(), strict=True):
+        for name, colour in _colours(results).items():
             for number, result in enumerate(results):
-                lines = result["curves"].get(name, [])
+                lines = [line for line in result["curves"].get(name, []) if metric in line]
                 axis.plot(
                     [line["samples"] for line in lines],
                     [100 * line[metric] for line in lines],
-                    color=COLOURS[place % len(COLOURS)],
+                    color=colour,
                     ls="--" if "no decay" in name else "-",
                     marker="." if len(lines) < 30 else None,
                     label=name if number == 0 else None,
                     alpha=0.9 if len(results) == 1 else 0.6,
                 )
-        teacher = 100 * results[0]["teacher"]["measured"][metric]
-        axis.axhline(teacher, color="grey", ls=":")
-        axis.annotate(
-            "teacher", (0.01, teacher), (0, 3), ("axes fraction", "data"), "offset points",
-            color="grey",
-        )  # fmt: skip
-        axis.set(xlabel="samples", ylabel=f"{words}, points", ylim=(0, None))
+        teacher = _mean([r["teacher"]["measured"] for r in results], metric)
+        if teacher is not None:
+            axis.axhline(100 * teacher, color="grey", ls=":")
+            place, units = (0.01, 100 * teacher), ("axes fraction", "data")
+            axis.annotate("teacher", place, (0, 3), units, "offset points", color="grey")
+        axis.set(xlabel="samples", ylabel=words, ylim=(0, None))
         axis.margins(y=0.1)
         axis.grid(alpha=0.3)
     axes[-1].legend(fontsize=8)
-    figure.suptitle("Variants side by side (averaged weights)")
+    figure.suptitle("Variants side by side on held-out crops (averaged weights)")
     save_figure(figure, path)
 
 
 def _draw_gains(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw each variant's distance to the student alone, seed by seed; nothing without that."""
-    tables = {metric: gains(results, metric) for metric in PANELS}
+    tables = {metric: gains(results, metric) for metric in METRICS}
     others = [name for name in tables["ap"] if name != "alone"]
     if "alone" not in tables["ap"] or not others:
         return
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 0.45 * len(others) + 1.6), layout="constrained")
-    axes: Any = figure.subplots(1, len(PANELS), sharey=True)
-    for axis, (metric, words) in zip(axes, PANELS.items(), strict=True):
+    figure = Figure(figsize=(16, 0.45 * len(others) + 1.6), layout="constrained")
+    axes: Any = figure.subplots(1, len(METRICS), sharey=True)
+    colours = _colours(results)
+    for axis, (metric, words) in zip(axes, METRICS.items(), strict=True):
         for place, name in enumerate(others):
             row = tables[metric][name]
             apart = [100 * value for value in row["gains"]]
-            axis.barh(place, 100 * row["gain"], color=COLOURS[place % len(COLOURS)], alpha=0.6)
+            axis.barh(place, 100 * row["gain"], color=colours[name], alpha=0.6)
             axis.plot(apart, [place] * len(apart), "k.", ms=6)
             axis.annotate(
                 f"{100 * row['gain']:+.2f}",
@@ -167,9 +170,9 @@ def _draw_gains(results: Sequence[Mapping[str, Any]], path: Path) -> None:
             )
         axis.axvline(0, color="k", lw=1)
         axis.set_yticks(range(len(others)), others)
-        axis.margins(x=0.2)
-        axis.set(xlabel=f"{words}, points")
+        axis.margins(x=0.25)
+        axis.set(xlabel=words)
         axis.grid(alpha=0.3, axis="x")
     axes[0].invert_yaxis()
-    figure.suptitle("Gain over the student alone (dots: seeds)")
+    figure.suptitle("Gain over the student alone on held-out crops (dots: seeds)")
     save_figure(figure, path)
