@@ -23,7 +23,7 @@ EXAMPLES = """examples:
           detector and pose network together
 
 boxes: gt gives the labels' own boxes. A FILE is a COCO list of detection results. With detector
-or FILE, a labelled person counts as found where a box overlaps theirs by half; OKS is 0 for the
+or FILE, a labelled person counts as found where a pose reaches an OKS of 0.1; OKS is 0 for the
 others.
 AP and AR are COCO's, in percent ("-": nobody is labelled); OKS, PCK and error are means over
 people with at least --min-points labelled body points.

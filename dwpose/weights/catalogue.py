@@ -189,8 +189,8 @@ def _megvii(
 _ENTRIES = (
     ModelEntry(
         BUILTIN_ESTIMATOR, "estimator", "rtmpose", "lite", _SMALL, None, None,
-        "builtin-lite.safetensors", 8309678,
-        "eec998754dbdfea403b5b1663c9e3410954b177e061909db0b2cae2d4c49faf8", APACHE,
+        "builtin-lite.safetensors", 8309694,
+        "b0cac8a0fc3c7aa4a8fd8586db492d0402a96d73f9142f005f92de9f9fa6d3a7", APACHE,
         "ships with the package; learned poses from synthetic people alone; a start, not the best",
         builtin=True,
     ),
