@@ -14,14 +14,14 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from ..io.atomic import write_atomically
 from ..models.rtmpose import RTMPose
-from .batch import RawBatch, prepare
+from .batch import CropSource, prepare
 from .checkpoint import fingerprint, load_state, save_network, save_state
 from .distill import StageOne, StageTwo, Taught
 from .distributed import Ranks
@@ -39,29 +39,6 @@ RESULTS: Final = "results.json"
 SECOND_SHARE: Final = 60 / 270
 # The last steps of each epoch, which are timed.
 TIMED: Final = 8
-
-
-class CropSource(Protocol):
-    """Where crops come from: `rendered.RenderedSource` or `pool.PoolSource`.
-
-    Attributes:
-        batch: crops a batch.
-    """
-
-    batch: int
-
-    def __len__(self) -> int:
-        """Return the batches that are called an epoch."""
-        ...
-
-    @property
-    def crops(self) -> int:
-        """Different crops that were rendered so far."""
-        ...
-
-    def at(self, step: int) -> RawBatch:
-        """Return the batch of a step, counted from the run's beginning."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,29 @@ class BatchSource(Protocol):
         ...
 
 
+class CropSource(Protocol):
+    """Where rendered crops come from: `rendered.RenderedSource` or `pool.PoolSource`.
+
+    Attributes:
+        batch: crops a batch.
+    """
+
+    batch: int
+
+    def __len__(self) -> int:
+        """Return the batches that are called an epoch."""
+        ...
+
+    @property
+    def crops(self) -> int:
+        """Different crops that were rendered so far."""
+        ...
+
+    def at(self, step: int) -> RawBatch:
+        """Return the batch of a step, counted from the run's beginning."""
+        ...
+
+
 @dataclass(frozen=True)
 class PoseBatch:
     """A batch on the device, ready for networks and losses.
