@@ -169,11 +169,12 @@ class Ablation:
             self.results["teacher"]["measured"] = {**measured, **self._on_photos(teacher)}
 
     def _learner(self, objective: nn.Module, stage: int = 1) -> Learner:
-        schedule = self.first if stage == 1 else self.second
-        # A stage of few steps would be over before it is warm.
-        warm_up = max(2, min(self.config.learner.warm_up, schedule // 10))
-        config = replace(self.config.learner, warm_up=warm_up)
-        return Learner(objective, config, schedule, self.ranks)
+        config = self.config.learner
+        if stage == 1:
+            return Learner(objective, config, self.first, self.ranks)
+        # The second stage is short: with the first's warm-up it might be over before it is warm.
+        config = replace(config, warm_up=max(2, min(config.warm_up, self.second // 10)))
+        return Learner(objective, config, self.second, self.ranks)
 
     def _start_second(self) -> None:
         """Put the second stage's learners, each on its first stage's outcome, in place."""

@@ -75,7 +75,7 @@ def test_one_command_compares_all_and_reports(teacher, tmp_path):
 
 
 def test_lite_students_start_from_imagenet_and_learn_from_a_pool(spot_pool, tmp_path):
-    torch.manual_seed(3)
+    torch.manual_seed(0)
     trained = RTMPose(rtmpose_config("lite", (64, 64))).eval()
     save_network(tmp_path / "teacher.safetensors", trained)
     imagenet = tmp_path / "imagenet.pth"
@@ -98,6 +98,10 @@ def test_lite_students_start_from_imagenet_and_learn_from_a_pool(spot_pool, tmp_
         start.backbone.freeze(5)
         fixed = [k for k, value in start.backbone.named_parameters() if not value.requires_grad]
         assert set(frozen) == set(fixed)
+        # A student with seed 0 does not start from the numbers that its teacher started from.
+        pyramids = (trained.backbone.state_dict()["mix.1.weight"], after["mix.1.weight"])
+        together = torch.corrcoef(torch.stack([weight.flatten() for weight in pyramids]))[0, 1]
+        assert abs(together) < 0.1
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +27,7 @@ from dwpose.models.efficientnet import EfficientNetLite
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.ablation import RESULTS, VARIANTS, Ablation, AblationConfig
 from dwpose.training.ablation_report import save_report
+from dwpose.training.batch import CropSource
 from dwpose.training.distill import load_teacher
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
@@ -114,7 +117,6 @@ def run(settings: Settings, folder: Path) -> None:
     teacher = load_teacher(settings.teacher)
     size_hw = teacher.config.input_size_hw
     scenes = {"size_hw": size_hw, "poses": settings.poses, "backgrounds": settings.backgrounds}
-    engine = SyntheticPeople(SyntheticConfig(**scenes, split="train"), device)
     if settings.pool_held_out:
         measure = PoolMeasure(CropPool(Path(settings.pool_held_out)), device, settings.held_out)
     else:
@@ -125,19 +127,10 @@ def run(settings: Settings, folder: Path) -> None:
         labels = load_annotations(settings.photos)
         pictures = Path(settings.photo_folder or Path(settings.photos).parent)
         photos = CocoMeasure(labels, pictures, device)
+    crops = _crops(settings, scenes, device)
     folders = []
     for seed in map(int, settings.seeds.split(",")):
-        if settings.pool:
-            pool = CropPool(Path(settings.pool))
-            source = PoolSource(pool, settings.batch, settings.epoch, seed)
-        else:
-            ring = RingConfig(
-                settings.batch,
-                settings.reuse,
-                max(1, settings.ring // settings.batch),
-                epoch_length=settings.epoch,
-            )
-            source = RenderedSource(engine, ring, seed)
+        source = crops(seed)
         torch.manual_seed(FIRST_SEED + seed)
         student = RTMPose(rtmpose_config(settings.size, size_hw))
         if settings.init:
@@ -172,3 +165,20 @@ def run(settings: Settings, folder: Path) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(";") if name.strip())
+
+
+def _crops(
+    settings: Settings, scenes: dict[str, Any], device: torch.device
+) -> Callable[[int], CropSource]:
+    """Return what gives the crops of a repetition, by its seed."""
+    if settings.pool:
+        pool = CropPool(Path(settings.pool))
+        return lambda seed: PoolSource(pool, settings.batch, settings.epoch, seed)
+    engine = SyntheticPeople(SyntheticConfig(**scenes, split="train"), device)
+    ring = RingConfig(
+        settings.batch,
+        settings.reuse,
+        max(1, settings.ring // settings.batch),
+        epoch_length=settings.epoch,
+    )
+    return lambda seed: RenderedSource(engine, ring, seed)
