@@ -101,6 +101,8 @@ def test_a_killed_command_goes_on_as_if_nothing_had_happened(tmp_path: Path):
     assert not (part / "out.mp4").exists()
     assert not (part / "out.json").exists()
 
+    # What it leaves when it is killed while it writes its state.
+    journal.with_name(journal.name + ".next").write_bytes(b'{"cou')
     err = _finish(_start(0.0, film, part))
     _finish(undisturbed)
     # An estimate takes longer here than the 0.2 s between two states, so each key frame, every

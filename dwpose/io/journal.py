@@ -22,12 +22,12 @@ import numpy.typing as npt
 
 from ..skeleton import NUM_KEYPOINTS
 from ..types import Boxes, People
-from .atomic import write_atomically
 
 _VERSION: Final = 1
 # Of one person: x, y and score of each point, then the box and its score.
 _NUMBERS: Final = 3 * NUM_KEYPOINTS + 5
 STATE_SUFFIX: Final = ".state"
+_NEXT_SUFFIX: Final = ".next"
 _PEOPLE, _ARRAY = "__people__", "__array__"
 
 
@@ -65,6 +65,7 @@ class Journal:
     ) -> None:
         self.path = Path(path)
         self._state_path = self.path.with_name(self.path.name + STATE_SUFFIX)
+        self._next_path = self.path.with_name(self.path.name + _NEXT_SUFFIX)
         head = json.dumps({"dwpose-journal": _VERSION, **about}, sort_keys=True).encode() + b"\n"
         self.count, end = (0, 0) if fresh else self._survey(head)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,13 +102,20 @@ class Journal:
     def keep_state(self, state: dict[str, Any]) -> None:
         """Write down what is remembered after the last frame, instead of what was before."""
         line = json.dumps({"count": self.count, "state": state}, default=_pack).encode()
-        write_atomically(self._state_path, line)
+        self._write_state(line)
 
     def finish(self) -> None:
         """Say that the last frame of the film is written."""
-        write_atomically(
-            self._state_path, json.dumps({"count": self.count, "whole": True}).encode()
-        )
+        self._write_state(json.dumps({"count": self.count, "whole": True}).encode())
+
+    def _write_state(self, content: bytes) -> None:
+        # Whole or not there, as by `write_atomically`, but through a file of a fixed name: what a
+        # killed process leaves of it is overwritten by the next one, and removed at the end.
+        with open(self._next_path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(self._next_path, self._state_path)
 
     @property
     def is_whole(self) -> bool:
@@ -154,8 +162,8 @@ class Journal:
     def remove(self) -> None:
         """Close and delete the file: the work is done."""
         self.close()
-        self.path.unlink(missing_ok=True)
-        self._state_path.unlink(missing_ok=True)
+        for path in (self.path, self._state_path, self._next_path):
+            path.unlink(missing_ok=True)
 
 
 def _encode(entry: Entry) -> bytes:
