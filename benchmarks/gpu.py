@@ -127,9 +127,9 @@ class Report:
         print(to_markdown(self.found))
 
     def _weight(self, name: str, precision: str, mode: str) -> int:
-        """Place in the order: targets first, then other networks, each compiled after the rest."""
+        """Place in the order: targets first, then other networks; compiling takes longest."""
         other = self.args.precisions.split(",").index(precision) > 0
-        return 4 * other + 2 * (name not in TARGETS) + (mode == "compile")
+        return 4 * (mode == "compile") + 2 * (name not in TARGETS) + other
 
     def _late(self, what: str) -> bool:
         """Note what there is no time for."""

@@ -37,6 +37,9 @@ STATE: Final = "ablation.safetensors"
 RESULTS: Final = "results.json"
 # Share of the first stage's samples that the second takes: 60 of 270 epochs.
 SECOND_SHARE: Final = 60 / 270
+# What the names of the second stage's two forms end in.
+FRESH_HEAD: Final = ", second stage"
+KEPT_HEAD: Final = ", second stage, head kept"
 # The last steps of each epoch, which are timed.
 TIMED: Final = 8
 
@@ -75,7 +78,8 @@ class AblationConfig:
         learner: how weights are changed, for all variants.
         epochs: length of the first stage, in epochs of the source.
         variants: names in `VARIANTS`.
-        second_on: variants that the second stage follows on.
+        second_on: variants that the second stage follows on, once with a fresh head, as in the
+            paper, and once with the first stage's.
         seed: of the first weights.
         measure_every: epochs between measurements on rendered crops.
         save_every: seconds between checkpoints.
@@ -178,12 +182,12 @@ class Ablation:
 
     def _start_second(self) -> None:
         """Put the second stage's learners, each on its first stage's outcome, in place."""
-        self.learners = {
-            f"{name}, second stage": self._learner(
-                _stage_two(self.learners[name].plain_model(), self.config.seed), 2
-            )
-            for name in self.config.second_on
-        }
+        learners: dict[str, Learner] = {}
+        for name in self.config.second_on:
+            for kept, text in ((False, FRESH_HEAD), (True, KEPT_HEAD)):
+                first = self.learners[name].plain_model()
+                learners[name + text] = self._learner(_stage_two(first, self.config.seed, kept), 2)
+        self.learners = learners
 
     @property
     def finished(self) -> bool:
@@ -344,7 +348,7 @@ class Ablation:
         if before["teacher"]["fingerprint"] != self._fingerprint:
             raise ValueError(f"{self.folder} holds a run with another teacher; name another")
         self.results, self.step = before, facts["step"]
-        if any(name.endswith(", second stage") for name in facts["learners"]):
+        if any(name.endswith(FRESH_HEAD) for name in facts["learners"]):
             self._start_second()
         for name, learner in self.learners.items():
             own = {
@@ -373,9 +377,10 @@ def _stage_one(variant: Variant, teacher: RTMPose, student: RTMPose, epochs: int
         alpha=FEATURE_ALPHA if variant.features else 0.0,
         logit_weight=LOGIT_WEIGHT_ONE if variant.curves else 0.0,
         decay=variant.decay,
+        always_align=True,
     )
 
 
-def _stage_two(teacher: RTMPose, seed: int) -> StageTwo:
+def _stage_two(teacher: RTMPose, seed: int, keep_head: bool) -> StageTwo:
     torch.manual_seed(seed)
-    return StageTwo(teacher)
+    return StageTwo(teacher, deepcopy(teacher.head) if keep_head else None)

@@ -82,6 +82,9 @@ class StageOne(_Distiller):
         alpha: factor on the feature loss; 0 leaves it and its alignment out.
         logit_weight: factor on the curves' loss; 0 leaves it out.
         decay: let both fade linearly over the run, as the paper does.
+        always_align: put a 1x1 convolution between the features also where channels agree. Without
+            one, a student of the teacher's own shape must bring its channels into the teacher's
+            order, unless it started from the same random numbers.
         teacher_training: let the teacher's batch norms use the batch's statistics and move their
             buffers while the student trains. The released code does that unnoticed (the training
             loop switches everything to train mode); the paper's teacher is fixed, which is the
@@ -100,6 +103,7 @@ class StageOne(_Distiller):
         alpha: float = FEATURE_ALPHA,
         logit_weight: float = LOGIT_WEIGHT_ONE,
         decay: bool = True,
+        always_align: bool = False,
         teacher_training: bool = False,
     ) -> None:
         _check_pair(teacher.config, student.config)
@@ -108,6 +112,7 @@ class StageOne(_Distiller):
         self.max_epochs = max_epochs
         self.logit_weight = logit_weight
         self.decay = decay
+        self.label_loss, self.curve_loss = kl_discrete_loss, kd_loss
         self.distill_losses = nn.ModuleDict()
         if alpha:
             if teacher.config.map_hw != student.config.map_hw:
@@ -116,7 +121,7 @@ class StageOne(_Distiller):
                     f"teacher and {student.config.map_hw} of the student; set alpha to 0"
                 )
             self.distill_losses["loss_fea"] = FeaLoss(
-                student.backbone.out_channels, teacher.backbone.out_channels, alpha
+                student.backbone.out_channels, teacher.backbone.out_channels, alpha, always_align
             )
 
     def forward(
@@ -143,7 +148,7 @@ class StageOne(_Distiller):
         """
         features = self.student.features(images)
         simcc_x, simcc_y = (curves.float() for curves in self.student.head(features))
-        losses = {"loss_kpt": kl_discrete_loss(simcc_x, simcc_y, labels_x, labels_y, weights)}
+        losses = {"loss_kpt": self.label_loss(simcc_x, simcc_y, labels_x, labels_y, weights)}
         feature_loss = self.distill_losses["loss_fea"] if self.distill_losses else None
         if feature_loss is None and not self.logit_weight:
             return losses
@@ -152,7 +157,7 @@ class StageOne(_Distiller):
         if feature_loss is not None:
             losses["loss_fea"] = factor * feature_loss(features, taught.features)
         if self.logit_weight:
-            losses["loss_logit"] = factor * kd_loss(
+            losses["loss_logit"] = factor * self.curve_loss(
                 simcc_x,
                 simcc_y,
                 taught.simcc_x.float(),
@@ -206,6 +211,7 @@ class StageTwo(_Distiller):
     ) -> None:
         super().__init__(teacher, teacher_training)
         self.student = _Head(RTMPose(teacher.config).head if head is None else head)
+        self.curve_loss = kd_loss
         self.logit_weight = logit_weight
         self.mirror = mirror
         mirrored = torch.as_tensor(FLIP_INDICES) if mirror else None
@@ -247,7 +253,7 @@ class StageTwo(_Distiller):
         taught = self.teach(images) if taught is None else taught
         simcc_x, simcc_y = self.student.head(taught.features)
         return {
-            "loss_logit": kd_loss(
+            "loss_logit": self.curve_loss(
                 simcc_x.float(),
                 simcc_y.float(),
                 taught.simcc_x.float(),

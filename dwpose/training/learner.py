@@ -238,7 +238,7 @@ class Learner:
         for place, parameter in enumerate(order):
             prefix = f"{names[id(parameter)]}."
             found = {
-                key.removeprefix(prefix): value
+                key.removeprefix(prefix): _laid_out(value, parameter)
                 for key, value in parts["optimizer"].items()
                 if key.startswith(prefix) and "." not in key.removeprefix(prefix)
             }
@@ -254,8 +254,18 @@ class Learner:
         return {k: v for k, v in state.items() if moves or not k.startswith(_TEACHER)}
 
 
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """Give a loaded tensor the memory layout of its parameter, as the fused optimizer asks for."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+
+
 def _compile(objective: nn.Module) -> None:
-    """Compile the networks in place; names of weights stay."""
+    """Compile networks and curves' losses in place; names of weights stay."""
+    for name in ("label_loss", "curve_loss"):
+        if hasattr(objective, name):
+            setattr(objective, name, torch.compile(getattr(objective, name)))
     coarse = getattr(objective, "coarse", None)
     if isinstance(coarse, nn.Module):
         coarse.compile()

@@ -84,19 +84,26 @@ class FeaLoss(nn.Module):
         student_channels: channels of the student's map.
         teacher_channels: channels of the teacher's.
         alpha: factor on the squared distance.
+        always_align: align also where channels agree. DWPose's code does not, but its students
+            have other channels than their teachers.
 
     Attributes:
         align: 1x1 convolution with bias to the teacher's channels, taught along with the student
-            and dropped afterwards; an identity without parameters where channels agree.
+            and dropped afterwards; an identity without parameters where channels agree, unless
+            `always_align`.
     """
 
     def __init__(
-        self, student_channels: int, teacher_channels: int, alpha: float = FEATURE_ALPHA
+        self,
+        student_channels: int,
+        teacher_channels: int,
+        alpha: float = FEATURE_ALPHA,
+        always_align: bool = False,
     ) -> None:
         super().__init__()
         self.alpha = alpha
         self.align: nn.Module = nn.Identity()
-        if student_channels != teacher_channels:
+        if always_align or student_channels != teacher_channels:
             self.align = nn.Conv2d(student_channels, teacher_channels, 1)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

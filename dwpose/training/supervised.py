@@ -66,6 +66,7 @@ class StudentAlone(nn.Module):
         self.coarse_weight = coarse
         self.coarse_until = coarse_until
         self.coarse = CoarseHeads(student) if coarse else None
+        self.label_loss = kl_discrete_loss
         self.emphasis: Tensor | None
         # Part of no state: whoever goes on with a run says it again.
         self.register_buffer("emphasis", emphasis, persistent=False)
@@ -103,7 +104,7 @@ class StudentAlone(nn.Module):
         else:
             maps, simcc_x, simcc_y = self.coarse(self.student, images)
         losses = {
-            "loss_kpt": kl_discrete_loss(
+            "loss_kpt": self.label_loss(
                 simcc_x.float(), simcc_y.float(), labels_x, labels_y, weights
             )
         }

@@ -144,10 +144,16 @@ def test_graphs_answer_as_the_network_does(mode):
     from dwpose.models.rtmpose import RTMPose, rtmpose_config
 
     torch.manual_seed(0)
-    network = RTMPose(rtmpose_config("t", (256, 192))).eval()
+    network = RTMPose(rtmpose_config("t", (256, 192)))
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 1.0
+    # Without statistics of its own a network of random numbers answers nothing but zeros in fp16.
+    network.train()(_images(4, (3, 256, 192)))
+    network.eval()
     eager = TorchSession(network, device="cuda", precision="fp16")
     fast = TorchSession(network, device="cuda", precision="fp16", mode=mode)
     for count in (3,) if mode == "compile" else (1, 3, 70):  # each size compiles for long
         images = _images(count, (3, 256, 192)).numpy()
         for got, want in zip(fast(images), eager(images), strict=True):
-            assert np.abs(got - want).max() < 0.02 * want.std()
+            assert np.abs(got - want).max() < 0.02 * want.std() > 0

@@ -53,6 +53,7 @@ def test_one_command_compares_all_and_reports(teacher, tmp_path):
     assert run("ablation", tmp_path / "run", **given) == 0
     (result,) = json.loads((tmp_path / "report" / "results.json").read_text())
     names = ["alone", "curves", "both", "both, no decay", "both, second stage"]
+    names += ["both, second stage, head kept"]
     assert list(result["last"]) == names
     # Each is measured at its end, the second stage also at its start.
     assert [line["samples"] for line in result["curves"]["both"]] == [4]
@@ -110,7 +111,7 @@ def engine():
 
 
 def make(teacher, engine, folder, minutes=None, config_seed=0):
-    source = RenderedSource(engine, RingConfig(2, 2, 1, epoch_length=2))
+    source = RenderedSource(engine, RingConfig(2, 2, capacity=2, epoch_length=2))
     network = load_teacher(teacher / "model.safetensors")
     torch.manual_seed(5)
     student = type(network)(network.config)

@@ -10,7 +10,7 @@ from dwpose.training.pool import VariationConfig
 from dwpose.training.rendered import RenderedSource, RingConfig, vary_on_device
 from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
 
-RING = RingConfig(batch=2, reuse=2, capacity=3, head_start=1, epoch_length=4)
+RING = RingConfig(batch=2, reuse=2, at_once=4, capacity=12, head_start=4, epoch_length=4)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,8 @@ def engine():
 def test_batches_depend_on_their_number_alone(engine):
     source = RenderedSource(engine, RING, seed=3)
     run = [*source.batches(0), *source.batches(1)]
-    assert source.crops == 2 * (1 + 1 + 3)
+    # One rendering of 4 at first, one with the first step, one every fourth step.
+    assert source.crops == 4 * (1 + 1 + 1)
     assert run[0]["image"].shape == (2, 64, 64, 3)
     assert run[0]["image"].dtype == torch.uint8
     resumed = next(RenderedSource(engine, RING, seed=3).batches(1, start=2))

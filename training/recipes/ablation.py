@@ -175,10 +175,5 @@ def _crops(
         pool = CropPool(Path(settings.pool))
         return lambda seed: PoolSource(pool, settings.batch, settings.epoch, seed)
     engine = SyntheticPeople(SyntheticConfig(**scenes, split="train"), device)
-    ring = RingConfig(
-        settings.batch,
-        settings.reuse,
-        max(1, settings.ring // settings.batch),
-        epoch_length=settings.epoch,
-    )
+    ring = RingConfig(settings.batch, settings.reuse, capacity=settings.ring, epoch_length=settings.epoch)
     return lambda seed: RenderedSource(engine, ring, seed)

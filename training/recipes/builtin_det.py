@@ -42,6 +42,8 @@ class Settings:
         held_out: folder of rendered people that are never learned from: to measure on, and to put
             the scores on the usual scale at the end.
         backgrounds: folder of photos without people.
+        init: a trained one-class detector of this size to go on from; none starts from random
+            numbers.
         size: YOLOX size name.
         side: usual input side in px; measured with, and written into the file.
         sides: of the batches in px, with commas; small ones first and large ones at the end learn
@@ -58,6 +60,7 @@ class Settings:
     cutouts: str = "runs/cutouts"
     held_out: str = "runs/cutouts_held_out"
     backgrounds: str | None = None
+    init: str | None = None
     size: str = "nano"
     side: int = 256
     sides: str = "224,256,288"
@@ -84,7 +87,7 @@ def run(settings: Settings, folder: Path) -> None:
         device=settings.device,
         precision=settings.precision,
     )
-    trainer = DetectorTrainer(config, folder)
+    trainer = DetectorTrainer(config, folder, settings.init)
     scenes, held_out = (
         Composer(Cutouts(Path(where)), SceneConfig(backgrounds=settings.backgrounds, split=split))
         for where, split in ((settings.cutouts, "train"), (settings.held_out, "val"))

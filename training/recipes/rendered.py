@@ -88,9 +88,7 @@ def run(settings: Settings, folder: Path) -> None:
     size_hw = (settings.height, settings.width)
     scenes = {"size_hw": size_hw, "poses": settings.poses, "backgrounds": settings.backgrounds}
     batch = settings.batch
-    ring = RingConfig(
-        batch, settings.reuse, max(1, settings.ring // batch), epoch_length=settings.epoch
-    )
+    ring = RingConfig(batch, settings.reuse, capacity=settings.ring, epoch_length=settings.epoch)
     source = RenderedSource(
         SyntheticPeople(SyntheticConfig(**scenes, split="train"), ranks.device),
         ring,

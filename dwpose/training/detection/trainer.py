@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...models.yolox import YOLOX, yolox_config
+from ...weights.load import load_model
 from ..checkpoint import load_state, save_state, save_tensors
 from ..schedule import WeightAverage, learning_rate, parameter_groups
 from .assign import Cells
@@ -98,6 +99,16 @@ def save_detector(path: Path, model: YOLOX, half: bool = False, note: str = "") 
     save_tensors(path, state, facts)
 
 
+def _start_from(model: YOLOX, init: str) -> None:
+    """Fill a network with the weights of a trained one."""
+    try:
+        model.load_state_dict(load_model(init).module.float().state_dict())
+    except RuntimeError:
+        raise ValueError(
+            f"init: {init} holds no one-class YOLOX-{model.config.size} to go on from"
+        ) from None
+
+
 class _Steps(Dataset):
     """Batch `i` of the run; it depends on the seed and `i` alone."""
 
@@ -123,17 +134,21 @@ class DetectorTrainer:
         config: settings.
         folder: where `state.safetensors`, `log.jsonl` and `model.safetensors` go. When it holds
             a state already the run continues from it.
+        init: catalogue id or file of a trained detector of this size to go on from; None starts
+            from random numbers.
 
     Raises:
-        ValueError: the folder holds a run with other settings.
+        ValueError: the folder holds a run with other settings, or `init` is another network.
     """
 
-    def __init__(self, config: DetectorConfig, folder: Path) -> None:
+    def __init__(self, config: DetectorConfig, folder: Path, init: str | None = None) -> None:
         self.config = config
         self.folder = folder
         torch.manual_seed(config.seed)
         self.device = torch.device(config.device)
         self.model = YOLOX(yolox_config(config.size, 1, (config.side, config.side)))
+        if init is not None:
+            _start_from(self.model, init)
         self.model.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.average = WeightAverage(self.model, config.average, config.average_from)
         groups = parameter_groups(self.model, config.weight_decay)
