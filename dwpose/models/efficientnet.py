@@ -91,6 +91,9 @@ class EfficientNetLite(nn.Module):
 
     Args:
         out_channels: channels of the pyramid's map.
+
+    Attributes:
+        frozen: first blocks that do not learn; the stem does not either where there are any.
     """
 
     stride = 16
@@ -100,6 +103,7 @@ class EfficientNetLite(nn.Module):
     def __init__(self, out_channels: int = 128) -> None:
         super().__init__()
         self.out_channels = out_channels
+        self.frozen = 0
         self.stem = Conv(3, STEM_CHANNELS, 3, stride=2)
         blocks: list[InvertedResidual] = []
         cin = STEM_CHANNELS
@@ -118,12 +122,22 @@ class EfficientNetLite(nn.Module):
             nn.Conv2d(out_channels, out_channels, 1),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images [N,3,H,W] to [N,out_channels,H/16,W/16]."""
-        x = self.stem(x)
-        maps: list[Tensor] = []
-        for index, block in enumerate(self.blocks):
+    def trunk(self, images: Tensor) -> Tensor:
+        """Run the stem and the frozen blocks on images [N,3,H,W]."""
+        x = self.stem(images)
+        for block in self.blocks[: self.frozen]:
             x = block(x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images [N,3,H,W], or what `trunk` made of them, to [N,out_channels,H/16,W/16]."""
+        if x.shape[1] == 3:
+            x = self.trunk(x)
+        maps: list[Tensor] = []
+        # The trunk's own map is the first that the pyramid may take.
+        for index in range(self.frozen - 1, len(self.blocks)):
+            if index >= self.frozen:
+                x = self.blocks[index](x)
             if index in self._ends:
                 maps.append(self.lateral[len(maps)](x))
         fine, middle, coarse = maps
@@ -136,7 +150,15 @@ class EfficientNetLite(nn.Module):
         return [], self(x)
 
     def freeze(self, blocks: int) -> None:
-        """Keep the stem and the first blocks as they are; 0 lets everything learn."""
+        """Keep the stem and the first blocks as they are; 0 lets everything learn.
+
+        Raises:
+            ValueError: the pyramid would have to take maps from within the frozen blocks.
+        """
+        most = self._ends[0] + 1
+        if not 0 <= blocks <= most:
+            raise ValueError(f"frozen must be 0 to {most} blocks, got {blocks}")
+        self.frozen = blocks
         self.stem.requires_grad_(blocks == 0)
         for index, block in enumerate(self.blocks):
             block.requires_grad_(index >= blocks)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..io.atomic import write_atomically
+from ..models.efficientnet import EfficientNetLite
 from ..models.rtmpose import RTMPose
 from .batch import CropSource, prepare
 from .checkpoint import fingerprint, load_state, save_network, save_state
@@ -27,8 +28,7 @@ from .distill import StageOne, StageTwo, Taught
 from .distributed import Ranks
 from .journal import peak_memory_mib
 from .learner import Learner, LearnerConfig
-from .losses import FEATURE_ALPHA, LOGIT_WEIGHT_ONE
-from .supervised import StudentAlone
+from .variants import FRESH_HEAD, KEPT_HEAD, VARIANTS, shared_trunk, stage_one, stage_two
 
 log = logging.getLogger("dwpose")
 
@@ -37,37 +37,8 @@ STATE: Final = "ablation.safetensors"
 RESULTS: Final = "results.json"
 # Share of the first stage's samples that the second takes: 60 of 270 epochs.
 SECOND_SHARE: Final = 60 / 270
-# What the names of the second stage's two forms end in.
-FRESH_HEAD: Final = ", second stage"
-KEPT_HEAD: Final = ", second stage, head kept"
 # The last steps of each epoch, which are timed.
 TIMED: Final = 8
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What teaches a student beside the labels.
-
-    Attributes:
-        features: the teacher's feature map.
-        curves: the teacher's SimCC curves.
-        decay: whether both fade out over the run.
-    """
-
-    features: bool = False
-    curves: bool = False
-    decay: bool = True
-
-
-VARIANTS: Final = {
-    "alone": Variant(),
-    "features": Variant(features=True),
-    "features, no decay": Variant(features=True, decay=False),
-    "curves": Variant(curves=True),
-    "curves, no decay": Variant(curves=True, decay=False),
-    "both": Variant(features=True, curves=True),
-    "both, no decay": Variant(features=True, curves=True, decay=False),
-}
 
 
 @dataclass(frozen=True)
@@ -143,6 +114,7 @@ class Ablation:
         self.ranks = Ranks(device or torch.device("cpu"))
         self.measure, self.measure_last = measure, measure_last
         self.teacher = teacher.to(self.ranks.device)
+        self._trunk = shared_trunk(self.teacher, student.to(self.ranks.device), config.learner)
         self.first = config.epochs * len(source)
         epochs_two = max(1, round(config.epochs * SECOND_SHARE))
         self.second = epochs_two * len(source) if config.second_on else 0
@@ -153,7 +125,7 @@ class Ablation:
         self._rendered = 0
         self._fingerprint = fingerprint(teacher)
         self.learners = {
-            name: self._learner(_stage_one(VARIANTS[name], self.teacher, student, config.epochs))
+            name: self._learner(stage_one(VARIANTS[name], self.teacher, student, config.epochs))
             for name in config.variants
         }
         self.results: dict[str, Any] = {
@@ -186,7 +158,9 @@ class Ablation:
         for name in self.config.second_on:
             for kept, text in ((False, FRESH_HEAD), (True, KEPT_HEAD)):
                 first = self.learners[name].plain_model()
-                learners[name + text] = self._learner(_stage_two(first, self.config.seed, kept), 2)
+                if self._trunk is not None and isinstance(first.backbone, EfficientNetLite):
+                    first.backbone.freeze(self._trunk.frozen)
+                learners[name + text] = self._learner(stage_two(first, self.config.seed, kept), 2)
         self.learners = learners
 
     @property
@@ -235,6 +209,9 @@ class Ablation:
     def _step(self, step: int, timed: bool) -> None:
         marks, rendered = [self._clock(timed)], self.source.crops
         batch = prepare(self.source.at(step), self.ranks.device)
+        if self._trunk is not None:
+            with torch.no_grad(), self._precision():
+                batch = replace(batch, images=self._trunk.trunk(batch.images))
         marks.append(self._clock(timed))
         taught = self._taught(batch.images)
         marks.append(self._clock(timed))
@@ -295,10 +272,13 @@ class Ablation:
         teaching = next((o for o in objectives if isinstance(o, StageOne)), None)
         if teaching is None:
             return None
+        with self._precision():
+            return teaching.teach(images)
+
+    def _precision(self) -> torch.autocast:
         precision = self.config.learner.precision
         dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-        with torch.autocast(self.ranks.device.type, dtype, precision != "fp32"):
-            return teaching.teach(images)
+        return torch.autocast(self.ranks.device.type, dtype, precision != "fp32")
 
     def _note_curves(self) -> None:
         for name, learner in self.learners.items():
@@ -362,25 +342,3 @@ class Ablation:
                 learner.objective.get_submodule("teacher").load_state_dict(state)
             learner.load_state(own, facts["learners"][name])
         log.info("continuing %s at step %d", self.folder, self.step)
-
-
-def _stage_one(variant: Variant, teacher: RTMPose, student: RTMPose, epochs: int) -> nn.Module:
-    own = deepcopy(student)
-    if not variant.features and not variant.curves:
-        return StudentAlone(own, epochs)
-    # The alignment's first weights are those of its own construction: the same for all.
-    torch.manual_seed(0)
-    return StageOne(
-        teacher,
-        own,
-        epochs,
-        alpha=FEATURE_ALPHA if variant.features else 0.0,
-        logit_weight=LOGIT_WEIGHT_ONE if variant.curves else 0.0,
-        decay=variant.decay,
-        always_align=True,
-    )
-
-
-def _stage_two(teacher: RTMPose, seed: int, keep_head: bool) -> StageTwo:
-    torch.manual_seed(seed)
-    return StageTwo(teacher, deepcopy(teacher.head) if keep_head else None)

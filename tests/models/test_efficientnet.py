@@ -101,6 +101,19 @@ def test_frozen_blocks_do_not_learn():
     assert all(p.requires_grad for p in backbone.parameters())
 
 
+@pytest.mark.parametrize("frozen", [0, 2, 5])
+def test_the_rest_goes_on_from_the_trunk(frozen):
+    torch.manual_seed(0)
+    backbone = EfficientNetLite().eval()
+    images = torch.randn(2, 3, 64, 64)
+    whole = backbone(images)
+    backbone.freeze(frozen)
+    assert torch.equal(backbone(backbone.trunk(images)), whole)
+    assert torch.equal(backbone(images), whole)
+    with pytest.raises(ValueError, match="0 to 5 blocks"):
+        backbone.freeze(6)
+
+
 @pytest.mark.parametrize("opset", [11, 17])
 def test_its_onnx_file_gives_the_same_curves(tmp_path, opset):
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from dwpose.training.checkpoint import load_state, save_network
 from dwpose.training.distill import load_teacher
 from dwpose.training.journal import read_log
 from dwpose.training.learner import LearnerConfig
+from dwpose.training.pool import PoolSource
 from dwpose.training.rendered import RenderedSource, RingConfig
 from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
+from dwpose.training.variants import shared_trunk
 from dwpose.weights.load import load_model
 
 from ..models.imagenet import published_state
@@ -103,6 +106,42 @@ def test_lite_students_start_from_imagenet_and_learn_from_a_pool(spot_pool, tmp_
         pyramids = (trained.backbone.state_dict()["mix.1.weight"], after["mix.1.weight"])
         together = torch.corrcoef(torch.stack([weight.flatten() for weight in pyramids]))[0, 1]
         assert abs(together) < 0.1
+
+
+def test_frozen_blocks_that_all_share_run_once_and_change_nothing(spot_pool, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    taught, student = (RTMPose(rtmpose_config("lite", (64, 64))).eval() for _ in range(2))
+    taught.backbone.load_imagenet(published_state())
+    student.backbone.load_state_dict(taught.backbone.state_dict())
+    student.backbone.freeze(2)
+    learner = LearnerConfig(rate=1e-3, warm_up=2)
+    config = AblationConfig(learner, 1, ("alone", "both"))
+    ends = []
+    for folder in (tmp_path / "shared", tmp_path / "apart"):
+        run = Ablation(
+            deepcopy(taught),
+            deepcopy(student),
+            PoolSource(spot_pool, 4, 2),
+            config,
+            folder,
+            lambda _: {"ap": 0.5},
+        )
+        assert run.run()
+        ends.append(load_model(folder / "both-second_stage-head_kept.safetensors").module)
+        monkeypatch.setattr("dwpose.training.ablation.shared_trunk", lambda *_: None)
+    for one, other in zip(*(end.parameters() for end in ends), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_teacher_with_other_first_blocks_shares_none():
+    taught, student = (RTMPose(rtmpose_config("lite", (64, 64))) for _ in range(2))
+    student.backbone.load_state_dict(taught.backbone.state_dict())
+    assert shared_trunk(taught, student, LearnerConfig()) is None  # nothing is frozen
+    student.backbone.freeze(2)
+    assert shared_trunk(taught, student, LearnerConfig()) is not None
+    with torch.no_grad():
+        taught.backbone.stem.conv.bias[0] += 1.0
+    assert shared_trunk(taught, student, LearnerConfig()) is None
 
 
 @pytest.fixture(scope="module")

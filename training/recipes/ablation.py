@@ -25,7 +25,7 @@ import torch
 from dwpose.io.coco import load_annotations
 from dwpose.models.efficientnet import EfficientNetLite
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
-from dwpose.training.ablation import RESULTS, VARIANTS, Ablation, AblationConfig
+from dwpose.training.ablation import RESULTS, Ablation, AblationConfig
 from dwpose.training.ablation_report import save_report
 from dwpose.training.batch import CropSource
 from dwpose.training.distill import load_teacher
@@ -36,6 +36,7 @@ from dwpose.training.rendered import RenderedSource, RingConfig
 from dwpose.training.rows import load_backbone
 from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
 from dwpose.training.validate import CocoMeasure, PoolMeasure, RenderedMeasure
+from dwpose.training.variants import VARIANTS
 from dwpose.weights.readers import read_checkpoint
 
 log = logging.getLogger("dwpose")
@@ -175,5 +176,7 @@ def _crops(
         pool = CropPool(Path(settings.pool))
         return lambda seed: PoolSource(pool, settings.batch, settings.epoch, seed)
     engine = SyntheticPeople(SyntheticConfig(**scenes, split="train"), device)
-    ring = RingConfig(settings.batch, settings.reuse, capacity=settings.ring, epoch_length=settings.epoch)
+    ring = RingConfig(
+        settings.batch, settings.reuse, capacity=settings.ring, epoch_length=settings.epoch
+    )
     return lambda seed: RenderedSource(engine, ring, seed)
