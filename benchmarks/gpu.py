@@ -56,8 +56,6 @@ TARGETS = {
     "rtmpose-l-384x288": "8000 people/s, 1.5 ms for one",
     "yolox-l": "1000 images/s",
 }
-# A measurement ends after so many seconds, whatever the repeats.
-MOST_S = 1.5
 # Runs of a streamed measurement, and batches of the library's.
 STREAMED, CALLED = 8, 4
 
@@ -73,6 +71,7 @@ def main() -> int:
     add("--modes", default="graph,eager,compile", help=f"of {', '.join(MODES)}")
     add("--batches", default="1,64,16")
     add("--repeats", type=int, default=20)
+    add("--most", type=float, default=1.5, help="seconds of one measurement, whatever the repeats")
     add("--minutes", type=float, default=60.0, help="start nothing new after so long")
     add("--people", default="1,4", help="in the clips; empty for no clips")
     add("--frames", type=int, default=192, help="of a clip")
@@ -103,7 +102,7 @@ class Report:
         """Measure in the order of what matters."""
         args = self.args
         self.found["ceilings"] = measure_ceilings(
-            args.device, args.precisions.split(","), args.repeats
+            args.device, args.precisions.split(","), Clock(args.device, args.repeats, args.most)
         )
         self.write()
         networks = list(networks_of(args.sizes, args.detectors))
@@ -176,29 +175,30 @@ class Report:
         self, session: TorchSession, mode: str, size_hw: tuple[int, int], count: int
     ) -> Iterator[tuple[str, float, int]]:
         """What, its milliseconds, and how many inputs were done in them."""
-        device, repeats = self.args.device, self.args.repeats
+        device = self.args.device
+        spend = Clock(device, self.args.repeats, self.args.most)
         run = points_run(session)
         buffer = run.new_buffer(count, size_hw)
         buffer[:] = 114
-        yield "points", spend(device, lambda: run.start(buffer)(), repeats), count
+        yield "points", spend(lambda: run.start(buffer)()), count
 
         def stream() -> None:
             for _ in overlap((run.start(buffer) for _ in range(STREAMED)), 1):
                 pass
 
-        yield "streamed", spend(device, stream, repeats), count * STREAMED
+        yield "streamed", spend(stream), count * STREAMED
         if mode == "compile":
             return
         batch = torch.zeros(count, 3, *size_hw, device=device, dtype=session.dtype)
         batch = batch.contiguous(memory_format=session.layout)
         with torch.inference_mode():
-            ms = spend(device, lambda: session._forward(batch), repeats, 5)
+            ms = spend(lambda: session._forward(batch), 5)
         yield "network", ms, count
         call, done = self._library(session, count)
-        yield "library", spend(device, call, repeats), done
+        yield "library", spend(call), done
         if mode == "eager":
             images = np.zeros((count, 3, *size_hw), np.float32)
-            yield "session", spend(device, lambda: session(images), repeats), count
+            yield "session", spend(lambda: session(images)), count
 
     def _library(self, session: TorchSession, count: int) -> tuple[Callable[[], Any], int]:
         """A call of the library over some batches of pictures in memory, and what it does."""
@@ -273,44 +273,56 @@ def count_flops(module: nn.Module, size_hw: tuple[int, int]) -> int:
     return counter.get_total_flops()
 
 
-def spend(device: str, work: Callable[[], Any], repeats: int, inner: int = 1) -> float:
-    """Median milliseconds of some work, waited for; fewer repeats of what takes long."""
+class Clock:
+    """Median milliseconds of some work, waited for.
 
-    def wait() -> None:
-        if torch.device(device).type == "cuda":
+    Args:
+        device: what is waited for.
+        repeats: of each work.
+        most: seconds after which there are no more repeats.
+    """
+
+    def __init__(self, device: str, repeats: int, most: float) -> None:
+        self.cuda = torch.device(device).type == "cuda"
+        self.repeats, self.most = repeats, most
+
+    def __call__(self, work: Callable[[], Any], inner: int = 1) -> float:
+        """Time the work, `inner` times before each wait."""
+        work()
+        self._wait()
+        spent: list[float] = []
+        while len(spent) < self.repeats and sum(spent) * inner < self.most * 1e3:
+            start = time.perf_counter()
+            for _ in range(inner):
+                work()
+            self._wait()
+            spent.append((time.perf_counter() - start) / inner * 1e3)
+        return float(np.median(spent))
+
+    def _wait(self) -> None:
+        if self.cuda:
             torch.cuda.synchronize()
 
-    work()
-    wait()
-    spent: list[float] = []
-    while len(spent) < repeats and sum(spent) * inner < MOST_S * 1e3:
-        start = time.perf_counter()
-        for _ in range(inner):
-            work()
-        wait()
-        spent.append((time.perf_counter() - start) / inner * 1e3)
-    return float(np.median(spent))
 
-
-def measure_ceilings(device: str, precisions: list[str], repeats: int) -> dict[str, Any]:
+def measure_ceilings(device: str, precisions: list[str], spend: Clock) -> dict[str, Any]:
     """Fastest matrix product (TFLOP/s) and copies (GB/s) of the device."""
     large = torch.device(device).type == "cuda"
     side, bytes_ = (8192, 2**28) if large else (512, 2**24)
     products = {}
     for precision in precisions:
         a, b = (torch.randn(side, side, device=device, dtype=DTYPES[precision]) for _ in range(2))
-        ms = spend(device, lambda a=a, b=b: a @ b, repeats, 5)
+        ms = spend(lambda a=a, b=b: a @ b, 5)
         products[precision] = 2 * side**3 / ms / 1e9
     here = torch.zeros(bytes_, dtype=torch.uint8, device=device)
     there, host = torch.empty_like(here), torch.zeros(bytes_, dtype=torch.uint8)
     pinned = host.pin_memory() if large else host
     copies = {
         # Reads and writes each byte once.
-        "on_device": 2 * bytes_ / spend(device, lambda: there.copy_(here), repeats, 5) / 1e6,
-        "to_device_pinned": bytes_ / spend(device, lambda: here.copy_(pinned), repeats) / 1e6,
-        "to_device": bytes_ / spend(device, lambda: here.copy_(host), repeats) / 1e6,
-        "to_host_pinned": bytes_ / spend(device, lambda: pinned.copy_(here), repeats) / 1e6,
-        "to_host": bytes_ / spend(device, lambda: host.copy_(here), repeats) / 1e6,
+        "on_device": 2 * bytes_ / spend(lambda: there.copy_(here), 5) / 1e6,
+        "to_device_pinned": bytes_ / spend(lambda: here.copy_(pinned)) / 1e6,
+        "to_device": bytes_ / spend(lambda: here.copy_(host)) / 1e6,
+        "to_host_pinned": bytes_ / spend(lambda: pinned.copy_(here)) / 1e6,
+        "to_host": bytes_ / spend(lambda: host.copy_(here)) / 1e6,
     }
     return {"matmul_tflops": products, "copy_gb_s": copies}
 

@@ -62,14 +62,21 @@ def run(args: argparse.Namespace) -> int:
 def _cutouts(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from ..training.detection.cutouts import SHARD_SIZE, CutoutRenderer, render_cutouts
+    from ..training.detection.cutouts import (
+        DEFAULT_BATCH,
+        SHARD_SIZE,
+        CutoutRenderer,
+        render_cutouts,
+    )
     from ..training.synthetic import SyntheticConfig
 
     size = (args.side, args.side)
     config = SyntheticConfig(
         size_hw=size, poses=args.poses, backgrounds=args.backgrounds, split=args.split
     )
-    renderer = CutoutRenderer(config, args.device)
+    # A GPU takes about as long for many as for a few.
+    batch = DEFAULT_BATCH if args.device == "cpu" else SHARD_SIZE // 2
+    renderer = CutoutRenderer(config, args.device, batch)
     shards = range(args.first, args.first + -(-args.count // SHARD_SIZE))
     with tqdm(total=len(shards) * SHARD_SIZE, unit="piece") as bar:
 

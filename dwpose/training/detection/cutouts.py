@@ -29,7 +29,7 @@ FRAMED: Final = 1
 """A picture of one to three people whom its border may cut: has to fill a scene."""
 
 SHARD_SIZE: Final = 256
-_BATCH: Final = 16
+DEFAULT_BATCH: Final = 16
 _KINDS: Final = ("pixels", "pieces")
 
 
@@ -40,9 +40,13 @@ class CutoutRenderer:
         config: poses, split, size, and photos, which cloth is cut from; framing, neighbours,
             border and faults are set here.
         device: where to render.
+        batch: pieces rendered at once, a divisor of `SHARD_SIZE` / 2; pieces depend on it.
     """
 
-    def __init__(self, config: SyntheticConfig, device: str = "cpu") -> None:
+    def __init__(
+        self, config: SyntheticConfig, device: str = "cpu", batch: int = DEFAULT_BATCH
+    ) -> None:
+        self.batch = batch
         # Nothing in front and no camera faults: the scene brings its own.
         plain = replace(config, occluders=0.0, faults=False)
         self.whole = SyntheticPeople(
@@ -72,7 +76,7 @@ class CutoutRenderer:
 
     def sample(self, kind: int, seed: int) -> list[npt.NDArray[np.uint8]]:
         """Render some pieces of a kind, uint8 [H, W, 4] each (RGB and owner)."""
-        batch = (self.whole if kind == WHOLE else self.framed).sample(_BATCH, seed)
+        batch = (self.whole if kind == WHOLE else self.framed).sample(self.batch, seed)
         images = batch.images.permute(0, 2, 3, 1)
         owner = (batch.owner + 1).to(torch.uint8)
         stack = torch.cat([images, owner[..., None]], -1).cpu().numpy()
@@ -112,7 +116,7 @@ def render_cutouts(
         name = f"{number:05d}"
         if not (folder / f"{name}.pixels.npy").exists():
             pieces, kinds = [], []
-            for step in range(-(-shard_size // _BATCH)):
+            for step in range(-(-shard_size // renderer.batch)):
                 kind = (WHOLE, FRAMED)[step % 2]
                 found = renderer.sample(kind, (seed * 100_000 + number) * 1000 + step)
                 pieces += found
