@@ -28,6 +28,7 @@ from .distill import StageOne, StageTwo, Taught
 from .distributed import Ranks
 from .journal import peak_memory_mib
 from .learner import Learner, LearnerConfig
+from .losses import FEATURE_ALPHA
 from .variants import FRESH_HEAD, KEPT_HEAD, VARIANTS, shared_trunk, stage_one, stage_two
 
 log = logging.getLogger("dwpose")
@@ -52,6 +53,7 @@ class AblationConfig:
         second_on: variants that the second stage follows on, once with a fresh head, as in the
             paper, and once with the first stage's.
         seed: of the first weights.
+        alpha: factor on the feature loss.
         measure_every: epochs between measurements on rendered crops.
         save_every: seconds between checkpoints.
         minutes: stop, resumable, after this long; None for no limit.
@@ -62,6 +64,7 @@ class AblationConfig:
     variants: tuple[str, ...] = tuple(VARIANTS)
     second_on: tuple[str, ...] = ("both",)
     seed: int = 0
+    alpha: float = FEATURE_ALPHA
     measure_every: int = 5
     save_every: float = 400.0
     minutes: float | None = None
@@ -125,7 +128,9 @@ class Ablation:
         self._rendered = 0
         self._fingerprint = fingerprint(teacher)
         self.learners = {
-            name: self._learner(stage_one(VARIANTS[name], self.teacher, student, config.epochs))
+            name: self._learner(
+                stage_one(VARIANTS[name], self.teacher, student, config.epochs, config.alpha)
+            )
             for name in config.variants
         }
         self.results: dict[str, Any] = {
@@ -322,8 +327,8 @@ class Ablation:
     def _resume(self) -> None:
         tensors, facts = load_state(self.folder / STATE)
         before, now = facts["results"], self.results
-        for key in ("variants", "second_on", "epochs", "learner", "seed"):
-            if before["settings"][key] != now["settings"][key]:
+        for key in ("variants", "second_on", "epochs", "learner", "seed", "alpha"):
+            if before["settings"].get(key) != now["settings"][key]:
                 raise ValueError(f"{self.folder} holds a run with another {key}; name another")
         if before["teacher"]["fingerprint"] != self._fingerprint:
             raise ValueError(f"{self.folder} holds a run with another teacher; name another")

@@ -66,8 +66,22 @@ def shared_trunk(
     return trunk
 
 
-def stage_one(variant: Variant, teacher: RTMPose, student: RTMPose, epochs: int) -> nn.Module:
-    """Return what teaches a copy of the student in the first stage."""
+def stage_one(
+    variant: Variant,
+    teacher: RTMPose,
+    student: RTMPose,
+    epochs: int,
+    alpha: float = FEATURE_ALPHA,
+) -> nn.Module:
+    """Return what teaches a copy of the student in the first stage.
+
+    Args:
+        variant: what teaches.
+        teacher: a trained network.
+        student: is copied.
+        epochs: length of the stage.
+        alpha: factor on the feature loss, where that teaches.
+    """
     own = deepcopy(student)
     if not variant.features and not variant.curves:
         return StudentAlone(own, epochs)
@@ -77,7 +91,7 @@ def stage_one(variant: Variant, teacher: RTMPose, student: RTMPose, epochs: int)
         teacher,
         own,
         epochs,
-        alpha=FEATURE_ALPHA if variant.features else 0.0,
+        alpha=alpha if variant.features else 0.0,
         logit_weight=LOGIT_WEIGHT_ONE if variant.curves else 0.0,
         decay=variant.decay,
         always_align=True,

@@ -140,7 +140,7 @@ def test_graphs_are_recorded_anew_where_weights_have_moved():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
 @pytest.mark.parametrize("mode", ["graph", "compile"])
-def test_graphs_answer_as_the_network_does(mode):
+def test_graphs_answer_as_the_network_does(mode, monkeypatch):
     from dwpose.models.rtmpose import RTMPose, rtmpose_config
 
     torch.manual_seed(0)
@@ -148,12 +148,15 @@ def test_graphs_answer_as_the_network_does(mode):
     for part in network.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.momentum = 1.0
-    # Without statistics of its own a network of random numbers answers nothing but zeros in fp16.
+    # Without statistics of its own a network of random numbers answers nothing but zeros; with
+    # them it makes a rounding error 70 times larger, so fp16 says nothing about graphs either.
     network.train()(_images(4, (3, 256, 192)))
     network.eval()
-    eager = TorchSession(network, device="cuda", precision="fp16")
-    fast = TorchSession(network, device="cuda", precision="fp16", mode=mode)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    eager = TorchSession(network, device="cuda", precision="fp32")
+    fast = TorchSession(network, device="cuda", precision="fp32", mode=mode)
     for count in (3,) if mode == "compile" else (1, 3, 70):  # each size compiles for long
         images = _images(count, (3, 256, 192)).numpy()
         for got, want in zip(fast(images), eager(images), strict=True):
-            assert np.abs(got - want).max() < 0.02 * want.std() > 0
+            assert np.abs(got - want).max() < 1e-3 * want.std()
+            assert want.std() > 0.01

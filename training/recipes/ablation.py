@@ -31,6 +31,7 @@ from dwpose.training.batch import CropSource
 from dwpose.training.distill import load_teacher
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
+from dwpose.training.losses import FEATURE_ALPHA
 from dwpose.training.pool import CropPool, PoolSource
 from dwpose.training.rendered import RenderedSource, RingConfig
 from dwpose.training.rows import load_backbone
@@ -56,12 +57,14 @@ class Settings:
         init: checkpoint whose backbone all variants start from; none starts from random numbers,
             with which SimCC alone learns nothing for a long while.
         imagenet: the same for a lite student, as in `training/recipes/builtin_lite.py`.
-        frozen: first blocks of a lite student's backbone that do not learn, as there.
+        frozen: first blocks of a lite student's backbone that do not learn, as there; they are the
+            teacher's where it is lite too.
         samples: crops shown in the first stage, taken up to whole epochs; the second adds 22 %.
         seeds: of repetitions, with commas.
         variants: names with semicolons; none takes all.
         second_on: variants that the second stage follows on, with semicolons; none for no second
             stage.
+        alpha: factor on the feature loss; the paper's was chosen for features of other size.
         batch, reuse, ring, epoch, poses, backgrounds: as in `training/recipes/rendered.py`.
         pool: folder of rendered crops to learn from, instead of rendering.
         pool_held_out: folder of rendered crops to measure on, instead of rendering.
@@ -88,6 +91,7 @@ class Settings:
     seeds: str = "0,1,2"
     variants: str | None = None
     second_on: str | None = "both"
+    alpha: float = FEATURE_ALPHA
     batch: int = 256
     reuse: int = 4
     ring: int = 16384
@@ -140,6 +144,11 @@ def run(settings: Settings, folder: Path) -> None:
             if settings.imagenet:
                 student.backbone.load_imagenet(read_checkpoint(settings.imagenet).state)
             student.backbone.freeze(settings.frozen)
+            if isinstance(teacher.backbone, EfficientNetLite):
+                # Nobody learns there: with the teacher's own, they run once a batch for all.
+                theirs, own = teacher.backbone.state_dict(), student.backbone.named_parameters()
+                fixed = {k: theirs[k] for k, value in own if not value.requires_grad}
+                student.backbone.load_state_dict(fixed, strict=False)
         config = AblationConfig(
             LearnerConfig(
                 rate=settings.rate,
@@ -152,6 +161,7 @@ def run(settings: Settings, folder: Path) -> None:
             _names(settings.variants) if settings.variants else tuple(VARIANTS),
             _names(settings.second_on or ""),
             seed,
+            settings.alpha,
             settings.measure_every,
             minutes=settings.minutes,
         )

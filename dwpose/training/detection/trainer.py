@@ -28,7 +28,8 @@ from .scenes import Composer, SceneBatch
 log = logging.getLogger("dwpose")
 
 # May change between the parts of one run.
-_FREE = {"iterations", "side", "sides", "device", "save_every", "measure_every", "workers"}
+_FREE = {"iterations", "side", "sides", "device", "precision", "workers"}
+_FREE |= {"save_every", "measure_every"}
 
 
 @dataclass(frozen=True)
