@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 # Crops after the first look, in which a person may fill a small part of the input.
 ROUNDS: Final = 2
 # Fewer confident body points than this are noise, not a person.
-MIN_BODY_POINTS: Final = 3
+MIN_BODY_POINTS: Final = 4
 # Keypoints end at the eyes, wrists and ankles, boxes at the hair and toes.
 _MARGIN: Final = 0.1
 # A box that moved less than this would show the network the same crop again.
@@ -47,7 +47,7 @@ def box_of_points(
         margin: what is added on each side, as a share of the longer side.
 
     Returns:
-        float32 [4] xyxy in pixels, cut at the picture's border; None if fewer than three body
+        float32 [4] xyxy in pixels, cut at the picture's border; None if fewer than four body
         points count or nothing is left inside the picture.
     """
     sure = people.visible(threshold)[0]
@@ -103,7 +103,7 @@ def find_one_person(
     The first look is at the whole picture, as in DWPose's own scripts, and into `first_windows`.
     Each round then puts a box around the confident keypoints of the best look and looks again,
     until a look is no better than the one before or the box has settled. The best look counts;
-    where fewer than three of its body points are confident, nobody is there.
+    where fewer than four of its body points are confident, nobody is there.
 
     Args:
         estimator: the pose network.

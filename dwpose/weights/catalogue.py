@@ -190,14 +190,14 @@ _ENTRIES = (
     ModelEntry(
         BUILTIN_ESTIMATOR, "estimator", "rtmpose", "lite", _SMALL, None, None,
         "builtin-lite.safetensors", 8309694,
-        "b0cac8a0fc3c7aa4a8fd8586db492d0402a96d73f9142f005f92de9f9fa6d3a7", APACHE,
+        "96e54711515694d49d02748374e4962d318c93ff182a6f921ee13b5c07607446", APACHE,
         "ships with the package; learned poses from synthetic people alone; a start, not the best",
         builtin=True,
     ),
     ModelEntry(
         BUILTIN_DETECTOR, "detector", "yolox", "nano", (288, 288), None, None,
         "builtin-det.safetensors", 1893108,
-        "7bf14327042d22067471a2cfeda2a46122efe74603cfe669311f2f8dd99b2f0d", APACHE,
+        "de70e6e5f23a4f33fd2a1dcabee8a22fb725c48645099067d3c21ad30cdbe2e5", APACHE,
         "ships with the package, trained on synthetic people alone; misses people and finds some "
         "who are not there",
         builtin=True,
