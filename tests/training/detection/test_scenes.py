@@ -53,12 +53,14 @@ def test_tighten():
 class StandIn:
     """Renders blocks and remembers its seeds."""
 
+    batch = 16
+
     def __init__(self):
         self.seeds = []
 
     def sample(self, kind, seed):
         self.seeds.append(seed)
-        return [block(4, 3, owner=1 + kind)] * 16
+        return [block(4, 3, owner=1 + kind)] * self.batch
 
 
 def test_rendering_goes_on_where_it_stopped(tmp_path: Path):
