@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from dwpose.cli import main
+from dwpose.models.rtmpose import RTMPose, RTMPoseConfig
+from dwpose.training.checkpoint import save_network
 from dwpose.training.recipe import change, load_recipe
 from dwpose.weights.load import load_model
 
@@ -64,3 +66,21 @@ def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path):
     for key, value in made.module.backbone.state_dict().items():
         assert torch.equal(after.module.backbone.state_dict()[key], value)
     assert not torch.equal(after.module.head.cls_x.weight, made.module.head.cls_x.weight)
+    # The first stage may go on from a trained network, on crops that are rendered on the way.
+    third = tmp_path / "third"
+    settings |= {"pool": "", "ring": 4, "frozen": 2, "init": folder / "model.safetensors"}
+    sets = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
+    assert main(["train", str(RECIPES / "builtin_lite.py"), "-o", str(third), *sets]) == 0
+    went_on = load_model(third / "builtin-lite.safetensors").module.backbone.state_dict()
+    changed = {k for k, v in made.module.backbone.state_dict().items() if not v.equal(went_on[k])}
+    assert changed
+    assert not any(key.startswith(("stem", "blocks.0.", "blocks.1.")) for key in changed)
+
+
+def test_the_built_in_model_goes_on_from_its_own_kind_alone(spot_pool, tmp_path):
+    other = RTMPose(RTMPoseConfig("t", 0.167, 0.125, (64, 64), dim=64, attention_dim=32))
+    save_network(tmp_path / "other.safetensors", other)
+    recipe = load_recipe(RECIPES / "builtin_lite.py")
+    given = [f"held_out={tmp_path / 'pool'}", f"init={tmp_path / 'other.safetensors'}"]
+    with pytest.raises(ValueError, match="size lite, got custom"):
+        recipe.run(change(recipe.Settings(), given), tmp_path / "run")

@@ -238,6 +238,21 @@ def test_absent_tensorboard_is_one_sentence(tmp_path, monkeypatch):
         Journal(tmp_path, 0, 10, 4, tensorboard=True, bar=False)
 
 
+def test_moments_come_back_in_the_layout_of_their_parameters(spot_pool, tmp_path):
+    """CUDA's fused optimizer asks for it, and a file has lost it."""
+    config = replace(CONFIG, epochs=1)
+    Trainer(alone(), source(spot_pool), config, tmp_path).run()
+    learner = Trainer(alone(), source(spot_pool), config, tmp_path).learner
+    strides = {
+        (parameter.stride(), moment.stride())
+        for parameter, state in learner.optimizer.state.items()
+        for moment in (state["exp_avg"], state["exp_avg_sq"])
+    }
+    assert all(own == moment for own, moment in strides)
+    # Some are channels last, where contiguous ones would differ.
+    assert any(len(own) == 4 and own[1] == 1 and own[2] > 1 for own, _ in strides)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_trains_resumes_and_stops_for_a_bad_loss(spot_pool, tmp_path):

@@ -56,6 +56,14 @@ def test_it_learns_two_pictures_by_heart(tmp_path: Path):
     assert np.mean([line["box"] for line in losses[-5:]]) < 3.0
 
 
+def test_a_run_may_start_from_a_trained_detector(tmp_path: Path):
+    trained = load_model("builtin-det").module.state_dict()
+    started = DetectorTrainer(TINY, tmp_path, "builtin-det").model.state_dict()
+    assert all(torch.equal(started[key], value.float()) for key, value in trained.items())
+    with pytest.raises(ValueError, match="one-class YOLOX-tiny"):
+        DetectorTrainer(replace(TINY, size="tiny"), tmp_path, "builtin-det")
+
+
 def test_a_cut_run_goes_on_to_the_same_weights(tmp_path: Path, scenes: Composer):
     whole = DetectorTrainer(TINY, tmp_path / "whole")
     whole.run(scenes)
