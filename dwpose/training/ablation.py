@@ -93,7 +93,7 @@ class Ablation:
         source: crops to learn from.
         config: settings.
         folder: of the run: ``ablation.safetensors`` to go on from, ``results.json``, and a
-            network for each variant.
+            network for each variant. The results are also written after each measurement.
         measure: measures on fixed held-out crops, every now and then.
         measure_last: measures at the end of each stage alone, such as on real photos.
         device: where to train.
@@ -292,6 +292,8 @@ class Ablation:
             self.results["curves"].setdefault(name, []).append(line)
             whole = ", ".join(f"{k} {v:.4f}" for k, v in numbers.items() if "_" not in k)
             log.info("%d samples, %s: %s", line["samples"], name, whole)
+        # Also of a run that is killed before its next checkpoint.
+        self._write_results()
 
     def _end_stage(self) -> None:
         self._note_curves()
@@ -310,9 +312,7 @@ class Ablation:
     def save(self) -> None:
         """Write the state to go on from, and the results so far."""
         self._check()
-        self.results["samples"] = self.step * self.source.batch
-        self.results["crops"] = self.source.crops
-        write_atomically(self.folder / RESULTS, json.dumps(self.results, indent=1).encode())
+        self._write_results()
         tensors: dict[str, Tensor] = {}
         facts: dict[str, Any] = {"step": self.step, "results": self.results, "learners": {}}
         for name, learner in self.learners.items():
@@ -323,6 +323,11 @@ class Ablation:
                 teacher = learner.objective.teacher.state_dict()
                 tensors |= {f"{name}/teacher.{key}": value for key, value in teacher.items()}
         save_state(self.folder / STATE, tensors, facts)
+
+    def _write_results(self) -> None:
+        self.results["samples"] = self.step * self.source.batch
+        self.results["crops"] = self.source.crops
+        write_atomically(self.folder / RESULTS, json.dumps(self.results, indent=1).encode())
 
     def _resume(self) -> None:
         tensors, facts = load_state(self.folder / STATE)
