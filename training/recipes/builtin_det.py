@@ -3,18 +3,20 @@ r"""The built-in person detector: YOLOX-nano with one class, on composed scenes 
 Numbers that differ from YOLOX's own settings are those of a short run on a CPU: AdamW instead of
 SGD, a batch of 16 and an input of 256 instead of 416, no mosaic (a scene is put together anew from
 many pieces anyway). The file in the package saw 8800 batches of 16 scenes, of 160 to 224 px and
-then of 224 to 288 (`sides` may change when a run goes on), 110 minutes of one core; see LOG.md. On
-a GPU, with 16 cores to put scenes together:
+then of 224 to 288 (`sides` may change when a run goes on), 110 minutes of one core; then 2900
+batches of 64, of 256 to 384 px, all but the last 274 in four minutes of a shared H200, see LOG.md.
+The scenes are put together on the processor, some 140 a second and core:
 
-    for first in 0 10 20 30 40 50 60 70; do
-        dwpose synth cutouts -o runs/cutouts --first $first --count 2560 \
+    for first in 0 10 20 30; do
+        dwpose synth cutouts -o runs/cutouts --first $first --count 2560 --device cuda \
             --poses POSES.npz --backgrounds PHOTOS &
     done; wait
     dwpose synth cutouts -o runs/cutouts_held_out --count 512 --split val --seed 7 \
-        --poses POSES.npz --backgrounds PHOTOS
+        --device cuda --poses POSES.npz --backgrounds PHOTOS
     dwpose train training/recipes/builtin_det.py -o runs/builtin-det \
-        --set backgrounds=PHOTOS --set device=cuda --set precision=bf16 --set batch=128 \
-        --set side=416 --set sides=352,416,480 --set iterations=12000 --set workers=14
+        --set init=builtin-det --set backgrounds=PHOTOS --set device=cuda --set precision=bf16 \
+        --set batch=64 --set side=320 --set sides=256,288,320,352,384 --set rate=1.5e-3 \
+        --set iterations=3600 --set workers=12
     dwpose evaluate-detector LABELS.json --images FOLDER \
         --detector runs/builtin-det/builtin-det.safetensors
 """

@@ -28,8 +28,16 @@ from .scenes import Composer, SceneBatch
 log = logging.getLogger("dwpose")
 
 # May change between the parts of one run.
-_FREE = {"iterations", "side", "sides", "device", "precision", "workers"}
-_FREE |= {"save_every", "measure_every"}
+_FREE = {
+    "iterations",
+    "side",
+    "sides",
+    "device",
+    "precision",
+    "workers",
+    "save_every",
+    "measure_every",
+}
 
 
 @dataclass(frozen=True)
