@@ -6,8 +6,9 @@ are shown several times, varied each time; new ones keep replacing the oldest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,8 +16,8 @@ from torch.nn import functional as F
 
 from ..skeleton import FLIP_INDICES
 from .batch import RawBatch
-from .pool import HIDDEN, OUTSIDE, SEEN, VariationConfig
-from .synthetic import SyntheticPeople
+from .pool import HIDDEN, OUTSIDE, SEEN, CropPool, PoolSource, VariationConfig
+from .synthetic import SyntheticConfig, SyntheticPeople
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,27 @@ class RenderedSource:
                         self._ring[name] = column.new_zeros(size)
                     self._ring[name][slot : slot + count] = column
         self._rendered = wanted
+
+
+def crop_sources(
+    pool: str | None, scenes: SyntheticConfig, ring: RingConfig, device: torch.device
+) -> Callable[[int], PoolSource | RenderedSource]:
+    """Return what makes the crops of a run from its seed; processes of one run take several seeds.
+
+    Args:
+        pool: folder of rendered crops; without one they are rendered on the way.
+        scenes: what is rendered then.
+        ring: crops a batch and batches an epoch, and how rendered crops are kept.
+        device: where they are rendered.
+
+    Raises:
+        FileNotFoundError: the folder holds no crops.
+    """
+    if pool:
+        crops = CropPool(Path(pool))
+        return lambda seed: PoolSource(crops, ring.batch, ring.epoch_length, seed)
+    engine = SyntheticPeople(scenes, device)
+    return lambda seed: RenderedSource(engine, ring, seed)
 
 
 def render_crops(engine: SyntheticPeople, count: int, seed: int) -> dict[str, Tensor]:

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -27,13 +25,12 @@ from dwpose.models.efficientnet import EfficientNetLite
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.ablation import RESULTS, Ablation, AblationConfig
 from dwpose.training.ablation_report import save_report
-from dwpose.training.batch import CropSource
 from dwpose.training.distill import load_teacher
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
 from dwpose.training.losses import FEATURE_ALPHA
-from dwpose.training.pool import CropPool, PoolSource
-from dwpose.training.rendered import RenderedSource, RingConfig
+from dwpose.training.pool import CropPool
+from dwpose.training.rendered import RingConfig, crop_sources
 from dwpose.training.rows import load_backbone
 from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
 from dwpose.training.validate import CocoMeasure, PoolMeasure, RenderedMeasure
@@ -132,7 +129,10 @@ def run(settings: Settings, folder: Path) -> None:
         labels = load_annotations(settings.photos)
         pictures = Path(settings.photo_folder or Path(settings.photos).parent)
         photos = CocoMeasure(labels, pictures, device)
-    crops = _crops(settings, scenes, device)
+    ring = RingConfig(
+        settings.batch, settings.reuse, capacity=settings.ring, epoch_length=settings.epoch
+    )
+    crops = crop_sources(settings.pool, SyntheticConfig(**scenes, split="train"), ring, device)
     folders = []
     for seed in map(int, settings.seeds.split(",")):
         source = crops(seed)
@@ -176,17 +176,3 @@ def run(settings: Settings, folder: Path) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(";") if name.strip())
-
-
-def _crops(
-    settings: Settings, scenes: dict[str, Any], device: torch.device
-) -> Callable[[int], CropSource]:
-    """Return what gives the crops of a repetition, by its seed."""
-    if settings.pool:
-        pool = CropPool(Path(settings.pool))
-        return lambda seed: PoolSource(pool, settings.batch, settings.epoch, seed)
-    engine = SyntheticPeople(SyntheticConfig(**scenes, split="train"), device)
-    ring = RingConfig(
-        settings.batch, settings.reuse, capacity=settings.ring, epoch_length=settings.epoch
-    )
-    return lambda seed: RenderedSource(engine, ring, seed)

@@ -33,12 +33,12 @@ from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config
 from dwpose.training.calibrate import scale_scores, score_gain
 from dwpose.training.checkpoint import save_network
 from dwpose.training.distill import StageTwo, load_teacher
-from dwpose.training.distributed import Ranks, join
+from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
-from dwpose.training.pool import CropPool, PoolSource
-from dwpose.training.rendered import RenderedSource, RingConfig
+from dwpose.training.pool import CropPool
+from dwpose.training.rendered import RingConfig, crop_sources
 from dwpose.training.supervised import StudentAlone, part_emphasis
-from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
+from dwpose.training.synthetic import SyntheticConfig
 from dwpose.training.trainer import TrainConfig, Trainer
 from dwpose.training.validate import PoolMeasure
 from dwpose.weights.readers import read_checkpoint
@@ -129,10 +129,15 @@ def run(settings: Settings, folder: Path) -> None:
         log_every=min(10, length),
         minutes=settings.minutes,
     )
+    scenes = SyntheticConfig(
+        held_out.size_hw, poses=settings.poses, backgrounds=settings.backgrounds, split="train"
+    )
+    ring = RingConfig(settings.batch, settings.reuse, capacity=settings.ring, epoch_length=length)
+    crops = crop_sources(settings.pool, scenes, ring, ranks.device)
     torch.manual_seed(settings.seed)
     trainer = Trainer(
         _second(settings) if settings.teacher else _first(settings, held_out.size_hw, epochs),
-        _crops(settings, held_out.size_hw, length, ranks),
+        crops(settings.seed * ranks.world + ranks.rank),
         config,
         folder,
         ranks,
@@ -152,20 +157,6 @@ def run(settings: Settings, folder: Path) -> None:
     path = folder / "builtin-lite.safetensors"
     save_network(path, network, half=True, note=note)
     log.info("%s: %s", path, note)
-
-
-def _crops(
-    settings: Settings, size_hw: tuple[int, int], length: int, ranks: Ranks
-) -> PoolSource | RenderedSource:
-    if settings.pool:
-        pool = CropPool(Path(settings.pool))
-        return PoolSource(pool, settings.batch, length, settings.seed, rank=ranks.rank)
-    scenes = SyntheticConfig(
-        size_hw, poses=settings.poses, backgrounds=settings.backgrounds, split="train"
-    )
-    ring = RingConfig(settings.batch, settings.reuse, capacity=settings.ring, epoch_length=length)
-    engine = SyntheticPeople(scenes, ranks.device)
-    return RenderedSource(engine, ring, settings.seed * ranks.world + ranks.rank)
 
 
 def _first(settings: Settings, size_hw: tuple[int, int], epochs: int) -> StudentAlone:
