@@ -81,6 +81,7 @@ def test_the_built_in_model_goes_on_from_its_own_kind_alone(spot_pool, tmp_path)
     other = RTMPose(RTMPoseConfig("t", 0.167, 0.125, (64, 64), dim=64, attention_dim=32))
     save_network(tmp_path / "other.safetensors", other)
     recipe = load_recipe(RECIPES / "builtin_lite.py")
-    given = [f"held_out={tmp_path / 'pool'}", f"init={tmp_path / 'other.safetensors'}"]
+    pools = [f"pool={tmp_path / 'pool'}", f"held_out={tmp_path / 'pool'}"]
+    given = [*pools, f"init={tmp_path / 'other.safetensors'}"]
     with pytest.raises(ValueError, match="size lite, got custom"):
         recipe.run(change(recipe.Settings(), given), tmp_path / "run")
