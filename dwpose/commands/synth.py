@@ -77,6 +77,12 @@ def add_parser(subparsers: Any) -> None:
         )
         action.add_argument("--supersample", type=int, default=1, help="render larger and average")
         action.add_argument(
+            "--padding",
+            type=float,
+            default=1.25,
+            help="a crop is the person's box enlarged by this, on average (default 1.25)",
+        )
+        action.add_argument(
             "--poses", type=Path, help="a motion library (.npz); else made-up poses"
         )
         action.add_argument("--backgrounds", type=Path, help="a folder of photos without people")
@@ -105,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         config = SyntheticConfig(
             size_hw=(height, width),
             supersample=args.supersample,
+            padding=args.padding,
             poses=args.poses,
             backgrounds=args.backgrounds,
             split=args.split,

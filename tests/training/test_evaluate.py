@@ -241,9 +241,13 @@ def test_command_measures_and_writes(folder, model_file, capsys):
     assert report["runtime"]["estimator"].startswith("torch on cpu")
     assert (sheet / "labels_worst.jpg").exists()
 
-    call += ["--flip-test", "--nms", "none"]
+    assert report["padding"] == 1.25
+
+    call += ["--flip-test", "--nms", "none", "--padding", "1.5"]
     assert main([*call, "--boxes", str(folder / "boxes.json"), "--json", str(result)]) == 0
-    assert json.loads(result.read_text())["sets"]["labels.json"]["predictions"] == 1
+    report = json.loads(result.read_text())
+    assert report["sets"]["labels.json"]["predictions"] == 1
+    assert report["padding"] == 1.5
 
 
 def test_command_asks_a_detector(folder, model_file, capsys):
@@ -271,5 +275,7 @@ def test_command_says_what_is_wrong(folder, model_file, capsys):
     assert main([*call, "--boxes", str(folder / "absent.json")]) == 2
     assert "absent.json" in capsys.readouterr().err
     assert main(["evaluate", str(folder / "absent.json"), *call[2:]]) == 2
+    assert main([*call, "--padding", "0"]) == 2
+    assert "padding must be above 0" in capsys.readouterr().err
     assert main([*call, "--boxes", "detector", "--detector", "none"]) == 2
     assert "no detector" in capsys.readouterr().err

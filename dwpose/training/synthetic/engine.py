@@ -71,6 +71,8 @@ class SyntheticConfig:
             raise ValueError(f"framing must be six odds, not all zero, got {self.framing}")
         if self.supersample < 1:
             raise ValueError(f"supersample must be at least 1, got {self.supersample}")
+        if not self.padding > 0:
+            raise ValueError(f"padding must be above 0, got {self.padding}")
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,7 @@ def test_supersampling_keeps_the_labels() -> None:
         {"split": "test"},
         {"framing": (1.0, 0.0)},
         {"supersample": 0},
+        {"padding": 0.0},
     ],
 )
 def test_senseless_settings_are_refused(changes: dict) -> None:
