@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .image_paths import MAP_SUFFIX, OVERLAY_SUFFIX, collect, output_stems
+from .image_paths import ENDINGS, MAP_SUFFIX, OVERLAY_SUFFIX, collect, output_stems
 from .options import add_drawing, add_models, drawing_options, open_model, parse_count
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Draw the pictures that the arguments name and return the exit code."""
     folder = Path(args.output)
+    if not folder.is_dir() and (folder.exists() or folder.suffix.lower() in ENDINGS):
+        _say(f"-o takes a folder, which results go into under names of their own; got {folder}")
+        return 2
     sources, missing = collect(args.paths, args.recursive, output=folder)
     for pattern in missing:
         _say(f"no file fits {pattern!r}")

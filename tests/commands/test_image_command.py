@@ -184,12 +184,28 @@ def test_a_picture_is_never_overwritten_by_a_result(
     assert "would overwrite" in capsys.readouterr().err
 
 
-def test_an_output_that_cannot_be_written_is_a_failure(
-    model: FakeModel, picture: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["out", "pose.png"])
+def test_results_go_into_a_folder(
+    model: FakeModel,
+    picture: Callable,
+    tmp_path: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
 ):
     (tmp_path / "out").write_text("a file, not a folder")
-    assert main(["image", str(picture("a.png")), "-o", str(tmp_path / "out")]) == 1
+    assert main(["image", str(picture("a.png")), "-o", str(tmp_path / name)]) == 2
+    assert "-o takes a folder" in capsys.readouterr().err
+    assert not (tmp_path / "pose.png").exists()
+
+
+def test_a_result_that_cannot_be_written_is_a_failure(
+    model: FakeModel, picture: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "out" / "a_pose.png").mkdir(parents=True)
+    words = [str(picture("a.png")), str(picture("b.png")), "-o", str(tmp_path / "out")]
+    assert main(["image", *words]) == 1
     assert "a.png" in capsys.readouterr().err
+    assert (tmp_path / "out" / "b_pose.png").is_file()
 
 
 @pytest.mark.parametrize("pattern", ["empty", "empty/*.jpg"])

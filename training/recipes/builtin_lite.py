@@ -10,9 +10,13 @@ folder: there the first's curves, averaged with those of the mirror image, go on
     dwpose train training/recipes/builtin_lite.py -o runs/lite-second \
         --set teacher=runs/lite/model.safetensors --set iterations=1000 --set rate=5e-4
 
+Its pipeline shows it people larger than the official networks see them, so crops are tighter:
+
+    dwpose synth render -o runs/pool --padding 1.1 --poses POSES.npz --backgrounds PHOTOS
+
 A GPU renders while it learns (`pool` left empty); only the held-out crops come from a folder:
 
-    dwpose synth render -o runs/held_out --count 1024 --split val --device cuda \
+    dwpose synth render -o runs/held_out --count 1024 --split val --device cuda --padding 1.1 \
         --poses POSES.npz --backgrounds PHOTOS
     dwpose train training/recipes/builtin_lite.py -o runs/lite --set device=cuda \
         --set precision=bf16 --set pool= --set poses=POSES.npz --set backgrounds=PHOTOS \
@@ -28,6 +32,7 @@ from pathlib import Path
 
 import torch
 
+from dwpose.estimator import BUILTIN_PADDING
 from dwpose.models.efficientnet import EfficientNetLite
 from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config
 from dwpose.training.calibrate import scale_scores, score_gain
@@ -130,7 +135,11 @@ def run(settings: Settings, folder: Path) -> None:
         minutes=settings.minutes,
     )
     scenes = SyntheticConfig(
-        held_out.size_hw, poses=settings.poses, backgrounds=settings.backgrounds, split="train"
+        held_out.size_hw,
+        poses=settings.poses,
+        backgrounds=settings.backgrounds,
+        split="train",
+        padding=BUILTIN_PADDING,
     )
     ring = RingConfig(settings.batch, settings.reuse, capacity=settings.ring, epoch_length=length)
     crops = crop_sources(settings.pool, scenes, ring, ranks.device)
