@@ -31,9 +31,9 @@ _MARGIN: Final = 0.1
 _SETTLED_IOU: Final = 0.95
 # Upright windows that a wide picture is first seen through, besides the whole of it.
 _MAX_WINDOWS: Final = 5
-# Poses whose common points are nearer than this share of the larger one are of the same person:
-# people who stand shoulder to shoulder are a quarter of their height apart.
-_SAME_SHARE: Final = 0.2
+# Poses whose common points are nearer than this share of the larger one are of the same person.
+# People who stand shoulder to shoulder are a quarter of their height apart, in a crowd a sixth.
+_SAME_SHARE: Final = 0.14
 
 
 def box_of_points(

@@ -29,9 +29,9 @@ class Network:
         return tuple(np.repeat(part[None], len(images), 0) for part in self.answer)
 
 
-def finder(people, builtin=True):
+def finder(people, builtin=True, apart=24):
     """Finds so many people, side by side."""
-    rows = [[24 * i, 0, 24 * i + 20, 60, 0.9] for i in range(people)]
+    rows = [[apart * i, 0, apart * i + 20, 60, 0.9] for i in range(people)]
     boxes = np.array(rows + [[0] * 5] * (3 - people), np.float32)
     return PersonDetector(Network((64, 64), (boxes, np.zeros(3)), builtin))
 
@@ -54,6 +54,13 @@ def test_boxes_of_its_detector_and_the_whole_picture_are_where_searches_start():
         assert inside.all()
     assert len(DWPose(poser(BODY), finder(0))(PICTURE, detector_fallback=False)) == 0
     assert len(DWPose(poser(BODY), finder(0, builtin=False))(PICTURE)) == 0
+
+
+@pytest.mark.parametrize(("apart", "people"), [(2, 3), (1.5, 2)])
+def test_neighbours_in_a_crowd_are_two_people(apart, people):
+    # Points span 12 pixels with their margin, so these are 17 and 12 % of a person apart.
+    found = DWPose(poser(BODY), finder(2, apart=apart))(PICTURE, rounds=0)
+    assert len(found) == people  # one of them is the whole picture's
 
 
 def test_what_its_detector_boxes_has_to_have_a_body():
