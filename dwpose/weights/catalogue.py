@@ -190,7 +190,7 @@ _ENTRIES = (
     ModelEntry(
         BUILTIN_ESTIMATOR, "estimator", "rtmpose", "lite", _SMALL, None, None,
         "builtin-lite.safetensors", 8309694,
-        "96e54711515694d49d02748374e4962d318c93ff182a6f921ee13b5c07607446", APACHE,
+        "e23a447052b7ddc189b90e65232f1cd3d2847e8a75e7e6d733d804eab6928b14", APACHE,
         "ships with the package; learned poses from synthetic people alone; a start, not the best",
         builtin=True,
     ),
