@@ -216,7 +216,9 @@ class LoadKeypoints(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: Any = BY_PATH, path: Any = "", **inputs: Any) -> Any:
-        """Run again when the file changed."""
+        """Run again when the file changed; always, where a path that is linked isn't known yet."""
+        if path is None and file in (None, "", BY_PATH):
+            return float("nan")
         try:
             found = Path(find_path(_choose(file, path)))
             files = [found, *sorted(found.glob("*.json"))] if found.is_dir() else [found]

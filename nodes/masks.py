@@ -16,6 +16,7 @@ from .sockets import (
     bbox_output,
     check_choice,
     check_interrupt,
+    check_number,
     hand_on,
     pose_input,
     schema,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 PART_NAMES = ("face", "head", "left hand", "right hand", "both hands", "feet", "body")
 SHAPES = ("outline", "box", "ellipse")
 MISSING = ("empty", "nearest frame")
+# Pixels.
+CROP_LIMITS = (16, 4096)
 
 
 class KeypointsToMasks(io.ComfyNode):
@@ -90,8 +93,8 @@ class KeypointsToMasks(io.ComfyNode):
                 io.Int.Input(
                     "crop_size",
                     default=512,
-                    min=16,
-                    max=4096,
+                    min=CROP_LIMITS[0],
+                    max=CROP_LIMITS[1],
                     step=8,
                     tooltip="Width and height of the crops in pixels.",
                 ),
@@ -185,6 +188,7 @@ class KeypointsToMasks(io.ComfyNode):
         check_choice("part", part, PART_NAMES)
         check_choice("shape", shape, SHAPES)
         check_choice("missing", missing, MISSING)
+        check_number("crop_size", crop_size, *CROP_LIMITS)
         poses = poses_with_frames(pose_keypoint)
         frames = None if image is None else Frames(image)
         count = match_frames(len(poses), None if frames is None else len(frames))
@@ -283,7 +287,7 @@ def _colours(image: torch.Tensor, index: int) -> npt.NDArray[np.float32]:
         frame = frame[..., :3] * alpha + (1 - alpha)
     elif frame.shape[2] == 1:
         frame = np.repeat(frame, 3, axis=2)
-    return frame
+    return frame.clip(0, 1)
 
 
 def _cut(target: torch.Tensor, picture: npt.NDArray[Any], square: Square | SteadySquare) -> None:

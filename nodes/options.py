@@ -10,7 +10,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..dwpose.style_names import STYLE_NAMES
 from .regions import BOX_FORMATS
-from .sockets import BBOX_TYPE, advanced, check_choice
+from .sockets import BBOX_TYPE, advanced, check_choice, check_number
 
 if TYPE_CHECKING:
     from ..dwpose.types import People
@@ -242,6 +242,7 @@ def output_size(
     if size == SIZE_MODES[0]:
         found = source_hw
     elif size == SIZE_MODES[1]:
+        check_number("resolution", resolution, 1, MAX_SIDE)
         factor = resolution / min(source_hw)
         found = (max(round(source_hw[0] * factor), 1), max(round(source_hw[1] * factor), 1))
     else:

@@ -130,6 +130,16 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
+def check_number(name: str, value: float, least: float, most: float) -> None:
+    """Refuse a number outside its limits, which the page keeps but a linked number does not.
+
+    Raises:
+        ValueError: it is less or more, or not a number.
+    """
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be from {least:g} to {most:g}, got {value:g}")
+
+
 # --- progress --------------------------------------------------------------------------------
 
 

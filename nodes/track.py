@@ -16,6 +16,7 @@ from .sockets import (
     Progress,
     advanced,
     check_choice,
+    check_number,
     pose_input,
     pose_output,
     schema,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..dwpose.types import People
 
 IDS = ("keep", "new")
+FPS_LIMITS = (0.1, 1000.0)
 
 
 class TrackAndSmooth(io.ComfyNode):
@@ -154,6 +156,7 @@ class TrackAndSmooth(io.ComfyNode):
         from ..dwpose.tracking import TrackOptions
 
         check_choice("ids", ids, IDS)
+        check_number("fps", fps, *FPS_LIMITS)
         poses = poses_with_frames(pose_keypoint)
         frames = None if image is None else Frames(image)
         if frames is not None and len(frames) != len(poses):
@@ -183,8 +186,10 @@ class TrackAndSmooth(io.ComfyNode):
             )
         )
         progress(2 * len(poses))
-        seen = who_is_where(done.people)
-        keypoints = write_poses(done.people, written_threshold(pose_keypoint))
+        # So that "the first person" is the same one in all frames, whatever the order before.
+        people = [by_id(frame) for frame in done.people]
+        seen = who_is_where(people)
+        keypoints = write_poses(people, written_threshold(pose_keypoint))
         return io.NodeOutput(keypoints, len(seen), write_report(done, seen, cuts))
 
 
@@ -193,8 +198,8 @@ def fps_input() -> Any:
     return io.Float.Input(
         "fps",
         default=24.0,
-        min=0.1,
-        max=1000.0,
+        min=FPS_LIMITS[0],
+        max=FPS_LIMITS[1],
         step=0.01,
         tooltip="Frames per second of the video. Video to Keypoints and Get Video Components "
         "have it as an output.",
@@ -211,6 +216,11 @@ def _strength_input(name: str, what: str) -> Any:
         tooltip=f"How strongly to steady {what}: 0 = not at all, 1 = usual, 2 = movements that "
         "last twice as long are taken for jitter.",
     )
+
+
+def by_id(people: People) -> People:
+    """Everybody of a frame in the order of their ids."""
+    return people if people.track_ids is None else people[people.track_ids.argsort(kind="stable")]
 
 
 def has_ids(people: People) -> bool:

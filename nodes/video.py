@@ -17,13 +17,14 @@ from .running import again_with_less
 from .sockets import (
     advanced,
     check_interrupt,
+    check_number,
     model_input,
     pose_input,
     pose_output,
     schema,
     write_poses,
 )
-from .track import fps_input
+from .track import FPS_LIMITS, fps_input
 
 if TYPE_CHECKING:
     from ..dwpose.io.frames import Frame
@@ -286,6 +287,7 @@ class DrawPoseVideo(io.ComfyNode):
             body, hands, face, feet, body_threshold, hand_threshold, face_threshold, feet_threshold
         )
         drawing = parts.draw_options(style)
+        check_number("fps", fps, *FPS_LIMITS)
         if over_video and video is None:
             raise ValueError("over_video needs a video; connect the one that the keypoints are of")
         poses = poses_with_frames(pose_keypoint)

@@ -232,7 +232,8 @@ def _canvases(
     if len(known) < len(filled):
         raise ValueError(
             f"frame {filled.index(None)}: has no canvas_height and canvas_width; "
-            "give the picture's size as canvas_hw"
+            "say how large its picture is (canvas_hw; in ComfyUI save the keypoints as JSON and "
+            "set canvas_width and canvas_height of Load Keypoints)"
         )
     return known
 

@@ -232,11 +232,9 @@ def _on_cpu(
     machine: Machine, family: str, size: str | None, runtime: str, precision: str
 ) -> list[RuntimeInfo]:
     found: list[RuntimeInfo] = []
-    by_onnx = (
-        []
-        if runtime == "torch"
-        else _onnx(machine, "cpu", precision, "the fastest on a CPU in fp32")
-    )
+    fp32 = precision in ("auto", "fp32")
+    reason = "the fastest on a CPU in fp32" if fp32 else f"{precision} was asked for"
+    by_onnx = [] if runtime == "torch" else _onnx(machine, "cpu", precision, reason)
     if runtime == "onnxruntime":
         return by_onnx
     if precision != "auto":

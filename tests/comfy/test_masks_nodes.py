@@ -119,6 +119,8 @@ def test_pictures_of_every_kind(node, poses):
     assert torch.unique(grey[1]).tolist() == [0.25]
     clear = cut(node, pose, image=torch.zeros(2, *HW, 4))[1]
     assert bool((clear == 1).all())
+    wild = cut(node, pose, image=torch.tensor([-0.5, 1.5]).repeat(2, *HW, 2)[..., :3])[1]
+    assert (float(wild.min()), float(wild.max())) == (0, 1)
     flat = cut(node, pose[:1], image=torch.zeros(*HW, 3))
     assert flat[1].shape == (1, 512, 512, 3)
 
@@ -143,6 +145,8 @@ def test_faults_are_told(node, poses):
     for name in ("part", "shape", "missing"):
         with pytest.raises(ValueError, match=f"{name} must be one of"):
             cut(node, pose, **{name: "x"})
+    with pytest.raises(ValueError, match="crop_size must be from 16 to 4096, got -5"):
+        cut(node, pose, crop_size=-5)
     with pytest.raises(ValueError, match="2 frames"):
         cut(node, poses([(60, 60)], []), image=torch.zeros(3, *HW, 3))
 

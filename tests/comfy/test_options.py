@@ -25,6 +25,8 @@ def test_sizes(options):
         size("diag", (1, 1), 1, 1, 1)
     with pytest.raises(ValueError, match="choose a size"):
         size("short side", (1, 4000), 1024, 1, 1)
+    with pytest.raises(ValueError, match="resolution must be from 1 to"):
+        size("short side", (300, 200), -5, 1, 1)
 
 
 def test_a_switch_off_and_a_threshold_reach_the_renderer(options):

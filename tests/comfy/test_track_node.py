@@ -93,6 +93,7 @@ def test_people_keep_their_ids_whatever_their_order(node):
         for number, points in zip(ids_of(frame), frame.keypoints, strict=True)
     }
     assert len(sides) == 2
+    assert all(ids_of(frame) == [0, 1] for frame in found)  # whoever came first before
 
 
 def test_ids_are_kept_or_given_anew(node):
@@ -169,6 +170,8 @@ def test_wrong_inputs_are_told(node):
     frames = to_pose_keypoint(person(1)[1][:4])
     with pytest.raises(ValueError, match="ids must be one of keep, new"):
         node.execute(frames, ids="none")
+    with pytest.raises(ValueError, match=r"fps must be from 0\.1 to 1000, got 0"):
+        node.execute(frames, fps=0.0)
     with pytest.raises(ValueError, match="pose_keypoint has no frames"):
         node.execute([])
     with pytest.raises(ValueError, match="pose_keypoint has 4 frames and image 3"):

@@ -278,6 +278,8 @@ def test_a_video_that_is_too_short_is_told_and_leaves_no_file(
     before = set(temp.iterdir())
     with pytest.raises(ValueError, match="video has 4 frames and pose_keypoint 12"):
         node.DrawPoseVideo.execute(poses, video=memory_video(4))
+    with pytest.raises(ValueError, match="fps must be from"):
+        node.DrawPoseVideo.execute(poses, fps=0.0)
     with pytest.raises(ValueError, match="over_video needs a video"):
         node.DrawPoseVideo.execute(poses, over_video=True)
     assert set(temp.iterdir()) == before
