@@ -28,7 +28,6 @@ function make() {
       const text = output[UI_KEY]?.[0]
       if (typeof text === "string") element.textContent = text
     },
-    remove: () => element.remove(),
   }
 }
 

@@ -62,11 +62,13 @@ function lastOutput(node) {
 /**
  * Register an extension that shows each run's output of one node type inside the node.
  *
- * `make(node)` returns `{element, show(output), remove()}`; `show` is called with the `executed`
- * message's output, again after a workflow was opened or a tab was changed.
+ * `make(node)` returns `{element, show(output), remove()}`, the last for what is to be let go beside
+ * the element; `show` is called with the `executed` message's output, again after a workflow was
+ * opened or a tab was changed.
  */
 export function showInNode({ extension, node: type, style, make, ...widget }) {
   const views = new WeakMap()
+  const left = new Map() // elements of removed nodes, by the node's id
   app.registerExtension({
     name: extension,
     nodeCreated(node) {
@@ -76,7 +78,10 @@ export function showInNode({ extension, node: type, style, make, ...widget }) {
       views.set(node, view)
       addElement(node, { ...widget, element: view.element })
       chain(node, "onExecuted", (output) => output && view.show(output))
-      chain(node, "onRemoved", () => view.remove())
+      chain(node, "onRemoved", () => {
+        left.set(node.id, view.element)
+        view.remove?.()
+      })
     },
     loadedGraphNode(node) {
       if (node.comfyClass !== type) return
@@ -84,6 +89,13 @@ export function showInNode({ extension, node: type, style, make, ...widget }) {
         const output = lastOutput(node)
         if (output) views.get(node)?.show(output)
       }, 0)
+      // Undo loads the workflow anew, and Vue nodes keep a node's element by its id: the old one.
+      const old = left.get(node.id)
+      left.delete(node.id)
+      setTimeout(() => {
+        const element = views.get(node)?.element
+        if (old?.isConnected && element && !element.isConnected) old.replaceWith(element)
+      }, 100)
     },
   })
 }

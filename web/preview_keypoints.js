@@ -80,17 +80,15 @@ class Preview {
     this.stage.addEventListener("pointerleave", () => this.point(null), { signal })
   }
 
-  /** Fetch what the node wrote; `file` is its entry in the executed message. */
-  async load(file) {
-    this.file = file
+  /** Fetch what the node wrote; `files` are its entries in the executed message, one a clip. */
+  async load(files) {
+    this.files = files
     try {
-      const response = await fetch(viewUrl(file), { signal: this.gone.signal })
-      if (!response.ok) throw new Error(`${response.status}`)
-      const found = await response.json()
-      if (this.file !== file) return // a later run was quicker
-      this.data = found
+      const clips = await Promise.all(files.map((file) => this.fetch(file)))
+      if (this.files !== files) return // a later run was quicker
+      this.data = { ...clips[0], frames: clips.flatMap((clip) => clip.frames) }
     } catch (error) {
-      if (this.gone.signal.aborted || this.file !== file) return
+      if (this.gone.signal.aborted || this.files !== files) return
       this.stage.replaceChildren()
       this.frames.hidden = true
       this.say("The preview's files are gone: run the workflow again.")
@@ -103,6 +101,19 @@ class Preview {
     this.show(Number(this.slider.value))
   }
 
+  /** One clip, each of its frames with the address of its picture. */
+  async fetch(file) {
+    const response = await fetch(viewUrl(file), { signal: this.gone.signal })
+    if (!response.ok) throw new Error(`${response.status}`)
+    const clip = await response.json()
+    const names = clip.pictures
+    clip.frames.forEach((frame, index) => {
+      const filename = names[Math.min(index, names.length - 1)]
+      if (filename) frame.picture = viewUrl({ ...file, filename })
+    })
+    return clip
+  }
+
   /** Draw one frame. */
   show(index) {
     const frame = this.data?.frames[index]
@@ -110,10 +121,8 @@ class Preview {
     const [width, height] = frame.size
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" })
     svg.append(shape("rect", { width, height, fill: "#000", "fill-opacity": 0.35 }))
-    const names = this.data.pictures
-    const picture = names[Math.min(index, names.length - 1)]
-    if (picture) {
-      const href = viewUrl({ ...this.file, filename: picture })
+    if (frame.picture) {
+      const href = frame.picture
       svg.append(shape("image", { href, width, height, preserveAspectRatio: "none" }))
     }
     frame.people.forEach((person, number) => this.draw(svg, person, number, width, height))
@@ -195,7 +204,6 @@ class Preview {
 
   remove() {
     this.gone.abort()
-    this.root.remove()
   }
 }
 
@@ -204,8 +212,8 @@ function make() {
   return {
     element: preview.root,
     show(output) {
-      const file = output[UI_KEY]?.[0]
-      if (file) preview.load(file)
+      const files = output[UI_KEY] ?? []
+      if (files.length) preview.load(files)
     },
     remove: () => preview.remove(),
   }
