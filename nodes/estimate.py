@@ -203,7 +203,8 @@ class DetectPeople(UsesDefaultModel):
         frames = Frames(image)
         chosen = cls.choose_model(model)
         if chosen.pipeline.searches:
-            found = [people.boxes for people in people_of_frames(chosen, frames)]
+            options = {"score_threshold": score_threshold}
+            found = [people.boxes for people in people_of_frames(chosen, frames, **options)]
         else:
             found = detect_people(chosen, frames, score_threshold, overlap_threshold)
         limit = limit_people(max_people)

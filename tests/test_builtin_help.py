@@ -9,6 +9,8 @@ from dwpose.detector import PersonDetector
 from dwpose.estimator import Estimator
 from dwpose.pipeline import DWPose
 from dwpose.runtimes.session import RuntimeInfo
+from dwpose.search import find_people
+from dwpose.types import Boxes
 
 SIZE_HW = (64, 48)
 PICTURE = np.zeros((64, 48, 3), np.uint8)
@@ -61,6 +63,13 @@ def test_neighbours_in_a_crowd_are_two_people(apart, people):
     # Points span 12 pixels with their margin, so these are 17 and 12 % of a person apart.
     found = DWPose(poser(BODY), finder(2, apart=apart))(PICTURE, rounds=0)
     assert len(found) == people  # one of them is the whole picture's
+
+
+def test_of_many_boxes_the_surest_are_searched():
+    boxes = Boxes(np.tile(np.float32([0, 0, 20, 60]), (500, 1)), np.linspace(0, 1, 500))
+    estimator = poser(BODY)
+    find_people(estimator, [PICTURE], [boxes], rounds=0)
+    assert sum(estimator.session.asked) == 1 + 64
 
 
 def test_what_its_detector_boxes_has_to_have_a_body():
