@@ -203,8 +203,8 @@ class DetectPeople(UsesDefaultModel):
         frames = Frames(image)
         chosen = cls.choose_model(model)
         if chosen.pipeline.searches:
-            options = {"score_threshold": score_threshold}
-            found = [people.boxes for people in people_of_frames(chosen, frames, **options)]
+            poses = people_of_frames(chosen, frames, score_threshold=score_threshold)
+            found = [people.boxes for people in poses]
         else:
             found = detect_people(chosen, frames, score_threshold, overlap_threshold)
         limit = limit_people(max_people)
