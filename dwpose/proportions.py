@@ -206,8 +206,8 @@ def read_proportions(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: nobody is there to be measured, a name or number is wrong, or a picture is
-            given without `pose`.
+        TypeError, ValueError: nobody is there to be measured, a name or number is wrong, or a
+            picture is given without `pose`.
     """
     text = os.fspath(reference)
     path = Path(text)
@@ -220,7 +220,8 @@ def read_proportions(
     if path.suffix.lower() == ".json":
         from .io.openpose_json import load
 
-        people = load(path)[0]
+        frames = load(path)
+        people = frames[0] if frames else []
     elif pose is not None:
         people = pose(path)
     else:

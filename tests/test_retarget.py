@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dwpose.io import openpose_json
-from dwpose.proportions import Proportions
+from dwpose.proportions import Proportions, read_proportions
 from dwpose.retarget import Retargeter, RetargetOptions
 from dwpose.skeleton import FACE, LEFT_HAND
 from dwpose.training.synthetic.motion import (
@@ -257,3 +257,11 @@ def test_errors_say_what_to_do():
         Retargeter(Proportions.average()).fit([People.empty((10, 10))])
     nobody = Retargeter(Proportions.average()).fit(frames).apply(People.empty((480, 832)))
     assert len(nobody) == 0
+
+
+@pytest.mark.parametrize(("text", "kind"), [("[]", ValueError), ("5", TypeError)])
+def test_keypoint_files_with_nobody_to_measure_are_refused(tmp_path, text, kind):
+    path = tmp_path / "who.json"
+    path.write_text(text)
+    with pytest.raises(kind):
+        read_proportions(path)

@@ -44,7 +44,7 @@ def collect(
             shells leave that to the program.
         recursive: take the pictures of a folder's subfolders too.
         output: the output folder; earlier results in it are not taken for pictures when a
-            folder is searched.
+            folder is searched or a pattern expanded.
 
     Returns:
         the pictures, each once, in the order given and by name within a folder; and the patterns
@@ -60,7 +60,7 @@ def collect(
             sources.append(Source(path, Path(path.stem)))
         else:
             matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
-            files = [match for match in matches if match.is_file()]
+            files = [m for m in matches if m.is_file() and not _is_result(m, output)]
             if not files:
                 missing.append(pattern)
             sources += [Source(match, Path(match.stem)) for match in files]
@@ -75,7 +75,6 @@ def collect(
 
 
 def _of_folder(folder: Path, recursive: bool, output: Path | None) -> list[Source]:
-    results = None if output is None else output.resolve()
     found = sorted(folder.rglob("*") if recursive else folder.iterdir())
     kept = [
         path
@@ -83,13 +82,14 @@ def _of_folder(folder: Path, recursive: bool, output: Path | None) -> list[Sourc
         if path.suffix.lower() in ENDINGS
         and not path.name.startswith(".")
         and path.is_file()
-        and not (
-            path.name.endswith((MAP_SUFFIX, OVERLAY_SUFFIX))
-            and results is not None
-            and path.resolve().is_relative_to(results)
-        )
+        and not _is_result(path, output)
     ]
     return [Source(path, path.relative_to(folder).with_suffix("")) for path in kept]
+
+
+def _is_result(path: Path, output: Path | None) -> bool:
+    named = path.name.endswith((MAP_SUFFIX, OVERLAY_SUFFIX))
+    return named and output is not None and path.resolve().is_relative_to(output.resolve())
 
 
 def output_stems(sources: list[Source], folder: Path) -> list[Path]:

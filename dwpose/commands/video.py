@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
         smoothing, sanity = smoothing_of(args), sanity_of(args)
         model = open_model(args, _say)
         retarget = _retargeter(args, model)
-    except (ValueError, FileNotFoundError) as error:
+    except (TypeError, ValueError, FileNotFoundError) as error:
         _say(str(error))
         return 2
     except (RuntimeError, OSError) as error:

@@ -39,7 +39,7 @@ def boxes_of_masks(masks: Any, image_hw: tuple[int, ...], name: str = "masks") -
     """Boxes around the masks [H, W] or [N, H, W] of one picture; empty masks give none.
 
     Raises:
-        ValueError: another shape than the picture's.
+        ValueError: another shape than the picture's, or numbers that are not finite.
     """
     if hasattr(masks, "detach"):
         masks = masks.detach().cpu().float().numpy()
@@ -53,7 +53,11 @@ def boxes_of_masks(masks: Any, image_hw: tuple[int, ...], name: str = "masks") -
             f"{image_hw[1]} pixels, got {list(np.shape(masks))}"
         )
     if array.dtype != np.bool_:
-        array = array > (127 if array.size and array.max() > 1 else 0.5)
+        # Floats that were enlarged overshoot 1 a little; bytes reach from 0 to 255, or to 1.
+        top = array.max() if array.size else 0
+        if not np.isfinite(top):
+            raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+        array = array > (127 if top > (2 if array.dtype.kind == "f" else 1) else 0.5)
     found = []
     for mask in array:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -151,7 +151,8 @@ class _Sound:
         else:
             self._stream = out.add_stream(
                 out.default_audio_codec,
-                rate=self._in.rate,
+                # Opus has no 44.1 kHz.
+                rate=48000 if "opus" in out.default_audio_codec else self._in.rate,
                 layout=_LAYOUTS.get(self._in.channels, "stereo"),
             )
         self._packets = self._read()

@@ -175,7 +175,11 @@ class PictureFolder(FrameSource):
 
     def __init__(self, path: str | os.PathLike[str], fps: float | None = None) -> None:
         folder = Path(path)
-        files = [p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.is_file()]
+        files = [
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in PICTURES and path.is_file() and path.name[0] != "."
+        ]
         if not files:
             raise FileNotFoundError(f"there is no picture in the folder {str(folder)!r}")
         self.files = sorted(files, key=_by_number)

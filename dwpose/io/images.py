@@ -45,7 +45,7 @@ def load_image(image: Any, name: str = "image") -> ImageArray:
         image: one of
             a path (str or PathLike) of a file that Pillow can read; EXIF rotation is applied, an
             animation gives its first frame;
-            a Pillow image;
+            a Pillow image, at the frame that it stands on;
             an array or torch tensor [H, W, 3] RGB, [H, W, 4] RGBA, [H, W] or [H, W, 1] grey, of
             dtype uint8, uint16 (0..65535) or float (0..1); or the same with a leading batch axis
             of one picture.
@@ -172,8 +172,6 @@ def _read_file(path: Path, name: str) -> ImageArray:
 def _from_pillow(image: Image.Image, name: str) -> ImageArray:
     from PIL import ImageOps
 
-    if getattr(image, "n_frames", 1) > 1:
-        image.seek(0)
     image = ImageOps.exif_transpose(image)
     if 0 in image.size:
         raise ValueError(f"{name} must not be empty, got {image.size[0]}x{image.size[1]} pixels")

@@ -199,7 +199,7 @@ def load(
     files = [source]
     if source.is_dir():
         files = [*source.glob(f"*{_SUFFIX}")] or [*source.glob("*.json")]
-        files.sort(key=_by_number)
+        files = sorted((file for file in files if file.name[0] != "."), key=_by_number)
         if not files:
             raise FileNotFoundError(f"no JSON file in the folder {source}")
     documents = [file.read_bytes() for file in ticking(files, on_frame)]

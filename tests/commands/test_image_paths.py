@@ -63,6 +63,12 @@ def test_globs_are_expanded(tree: Path):
     assert missing == [str(tree / "*.xyz")]
 
 
+def test_globs_leave_earlier_results_out(tree: Path):
+    (tree / "a_pose.png").write_bytes(b"")
+    sources, _ = collect([str(tree / "*.png"), str(tree / "*.PNG")], False, output=tree)
+    assert _names(sources, tree) == ["a.PNG"]
+
+
 def test_a_file_with_brackets_is_itself(tree: Path):
     sources, _ = collect([str(tree / "x[1].jpg")], recursive=False)
     assert _names(sources, tree) == ["x[1].jpg"]

@@ -63,6 +63,18 @@ def test_soft_masks_count_from_one_half():
     np.testing.assert_array_equal(boxes_of_masks(mask, (4, 4)).xyxy, [[1, 1, 3, 2]])
 
 
+def test_masks_that_were_enlarged_overshoot_one():
+    mask = np.zeros((4, 4), np.float32)
+    mask[1, 1:3] = 1.15
+    mask[3] = -0.15
+    np.testing.assert_array_equal(boxes_of_masks(mask, (4, 4)).xyxy, [[1, 1, 3, 2]])
+
+
+def test_masks_that_are_not_finite_are_named():
+    with pytest.raises(ValueError, match=r"^mine must be finite"):
+        boxes_of_masks(np.full((4, 4), np.nan), (4, 4), "mine")
+
+
 def test_no_masks_are_nobody():
     assert len(boxes_of_masks(np.zeros((0, 4, 4)), (4, 4))) == 0
     assert len(boxes_of_masks([], (4, 4))) == 0

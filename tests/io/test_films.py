@@ -31,7 +31,8 @@ def make_film(path: Path, frames=6, size_hw=(48, 64), sound=None, pix_fmt="yuv42
         stream.height, stream.width = size_hw
         stream.pix_fmt = pix_fmt
         stream.gop_size = 4
-        audio = out.add_stream(sound, rate=8000, layout="mono") if sound else None
+        hz = more.get("hz", 8000)
+        audio = out.add_stream(sound, rate=hz, layout="mono") if sound else None
         if "rotation" in more:
             stream.set_display_rotation(more["rotation"])
         for i in range(frames):
@@ -40,9 +41,9 @@ def make_film(path: Path, frames=6, size_hw=(48, 64), sound=None, pix_fmt="yuv42
             frame.pts = i
             out.mux(stream.encode(frame))
         if audio is not None:
-            tone = (np.sin(np.arange(frames * 320) * 0.3) * 9000).astype(np.int16)[None]
+            tone = (np.sin(np.arange(frames * hz // 25) * 0.3) * 9000).astype(np.int16)[None]
             part = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
-            part.rate, part.pts = 8000, 0
+            part.rate, part.pts = hz, 0
             out.mux(audio.encode(part))
             out.mux(audio.encode(None))
         out.mux(stream.encode(None))
@@ -119,6 +120,25 @@ def test_sound_is_kept(tmp_path, name, sound, codec):
     assert heard.std() > 0
     with av.open(str(out)) as container:
         assert [s.type for s in container.streams] == ["video", "audio"]
+
+
+def test_sound_of_a_rate_that_opus_lacks_is_resampled(tmp_path):
+    film = FilmFile(make_film(tmp_path / "a.mkv", sound="pcm_s16le", frames=25, hz=44100))
+    out = tmp_path / "out.webm"
+    with FilmWriter(out, (48, 64), film.time_base, film.fps, film.audio) as writer:
+        for frame in film:
+            writer.add(frame.image, frame.ticks)
+    with av.open(str(out)) as container:
+        [track] = container.streams.audio
+        heard = sum(frame.samples for frame in container.decode(track))
+        assert (track.codec_context.name, track.rate) == ("opus", 48000)
+    assert heard == pytest.approx(48000, rel=0.05)
+
+
+def test_hidden_files_are_no_frames(tmp_path):
+    save_image(tmp_path / "1.png", _picture(9))
+    (tmp_path / "._1.png").write_bytes(b"what a Mac puts beside a file")
+    assert len(list(open_frames(tmp_path))) == 1
 
 
 def test_a_silent_film_has_no_sound(tmp_path):

@@ -94,6 +94,15 @@ def test_a_pillow_image_is_taken(rgb):
     np.testing.assert_array_equal(load_image(Image.fromarray(rgb)), rgb)
 
 
+def test_an_animated_pillow_image_is_taken_as_it_stands(rgb, tmp_path):
+    frames = [Image.fromarray(rgb), Image.fromarray(255 - rgb)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], lossless=True)
+    with Image.open(tmp_path / "a.webp") as image:
+        image.seek(1)
+        np.testing.assert_array_equal(load_image(image), 255 - rgb)
+        assert image.tell() == 1
+
+
 def test_uint8_rgb_is_not_copied(rgb):
     assert load_image(rgb) is rgb or np.shares_memory(load_image(rgb), rgb)
     mirrored = rgb[:, ::-1]

@@ -201,6 +201,7 @@ def test_save_and_load_one_file_per_frame(tmp_path, people_of):
 def test_folder_is_read_in_the_order_of_numbers(tmp_path, people_of):
     for i in (2, 10, 1):
         save(people_of(i, 1), tmp_path / f"frame{i}.json")
+    (tmp_path / "._frame1.json").write_bytes(b"what a Mac puts beside a file")
     for i, people in zip((1, 2, 10), load(tmp_path), strict=True):
         assert_equal(people, people_of(i, 1))
 
