@@ -221,7 +221,7 @@ def read_proportions(
         from .io.openpose_json import load
 
         frames = load(path)
-        people = frames[0] if frames else []
+        people = frames[0] if frames else People.empty((1, 1))
     elif pose is not None:
         people = pose(path)
     else:
