@@ -78,7 +78,7 @@ class Estimator:
 
     Attributes:
         flip_test: what a call does that leaves it open: on with the built-in network, which
-            gains much and costs little.
+            costs little; on photos it gains little by now, see weights/builtin/README.md.
 
     Raises:
         ValueError: the session leaves the input size open, batch_size is below one, or on_device
