@@ -15,10 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .crop import crop_matrices
-from .geometry import BOX_PADDING
 from .heatmap import decode_heatmaps, merge_flipped_heatmaps
 from .runtimes.crops import write_crop, write_crop_bytes
-from .runtimes.session import Outputs, Session, is_builtin, pick_batch_size, runs_on_gpu
+from .runtimes.session import (
+    Outputs,
+    Session,
+    box_padding,
+    is_builtin,
+    pick_batch_size,
+    runs_on_gpu,
+)
 from .runtimes.threads import in_parallel, overlap
 from .simcc import SPLIT, decode
 from .skeleton import FLIP_INDICES, NUM_KEYPOINTS
@@ -28,10 +34,6 @@ if TYPE_CHECKING:
     from .runtimes.on_device import DeviceRun
 
 Array = npt.NDArray[Any]
-
-# With the built-in network photos come out clearly better from tighter crops than the official
-# networks' (see weights/builtin/README.md): it needs to see people large.
-BUILTIN_PADDING: Final = 1.1
 
 # A fourth channel saves 2.5 ns for each pixel of a crop and costs 0.26 ns for each of the picture;
 # a little less, because not every machine gains as much.
@@ -68,8 +70,8 @@ class Estimator:
             heatmaps as ViTPose.
         batch_size: crops that go through the network at once, which bounds memory; 4 on a CPU
             and 32 elsewhere when None.
-        padding: factor by which boxes are enlarged; when None `BUILTIN_PADDING` with the built-in
-            network and otherwise 1.25, as the official ones have learned it.
+        padding: factor by which boxes are enlarged; that of the network when None, which is 1.25
+            for all but the built-in one's kind (1.1).
         split: SimCC bins per pixel.
         udp: how cells of heatmaps lie on the input, see `heatmap.decode_heatmaps`.
         on_device: normalise crops and read the curves where the network runs, so that bytes go
@@ -97,8 +99,7 @@ class Estimator:
     ) -> None:
         if session.input_size_hw is None:
             raise ValueError("session must state its input size; a pose network has a fixed one")
-        if padding is None:
-            padding = BUILTIN_PADDING if is_builtin(session) else BOX_PADDING
+        padding = box_padding(session) if padding is None else padding
         if not padding > 0:
             raise ValueError(f"padding must be above 0, got {padding}")
         self.session = session

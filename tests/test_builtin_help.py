@@ -90,12 +90,6 @@ def test_its_pose_network_looks_at_the_mirror_image_too(asked, crops):
     assert other.estimator.session.asked == [1]
 
 
-def test_its_pose_network_sees_people_larger_than_the_official_ones():
-    assert poser(BODY, builtin=True).padding == 1.1
-    assert poser(BODY).padding == 1.25
-    assert Estimator(poser(BODY, builtin=True).session, padding=1.4).padding == 1.4
-
-
 def test_films_are_helped_like_pictures():
     def seen(builtin):
         pose = DWPose(poser(BODY), finder(0, builtin))

@@ -65,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--padding",
         type=float,
         metavar="FACTOR",
-        help="by which boxes are enlarged to crops (default: 1.25; 1.1 with the built-in network)",
+        help="by which boxes are enlarged to crops (default: what the network is for, 1.25 or 1.1)",
     )
 
     group = parser.add_argument_group("how to count")

@@ -16,9 +16,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..geometry import BOX_PADDING
 from .fold import fold_batchnorm
 from .rtmpose import RTMPose
 from .yolox import YOLOX
+
+PADDING_KEY = "dwpose.padding"
+"""Metadata of a file whose network is for other crops than the official ones, see
+`RTMPoseConfig.padding`."""
 
 
 def export_onnx(
@@ -74,6 +79,8 @@ def export_onnx(
                 opset_version=opset,
                 **legacy,
             )
+        if isinstance(module, RTMPose) and module.config.padding != BOX_PADDING:
+            _note(partial, PADDING_KEY, str(module.config.padding))
         os.replace(partial, target)
     except (ImportError, NotImplementedError, TypeError) as error:
         raise RuntimeError(
@@ -83,3 +90,12 @@ def export_onnx(
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def _note(path: Path, key: str, value: str) -> None:
+    """Add an entry to a file's metadata."""
+    import onnx
+
+    model = onnx.load(str(path))
+    model.metadata_props.add(key=key, value=value)
+    onnx.save(model, str(path))

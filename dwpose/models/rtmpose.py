@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ..geometry import BOX_PADDING
 from .cspnext import CSPNeXt
 from .efficientnet import EfficientNetLite
 from .rtmcc import RTMCCHead
@@ -28,6 +29,9 @@ LITE = "lite"
 """The size whose backbone is `EfficientNetLite`."""
 
 _LITE_KERNEL = 5
+# Lite sees photos better through tighter crops than those of the official networks, see
+# weights/builtin/README.md, and has learned from such.
+_LITE_PADDING = 1.1
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,11 @@ class RTMPoseConfig:
         """Height and width of the last feature map."""
         stride = EfficientNetLite.stride if self.size == LITE else 32
         return self.input_size_hw[0] // stride, self.input_size_hw[1] // stride
+
+    @property
+    def padding(self) -> float:
+        """Factor on people's boxes that makes the crops this network is for."""
+        return _LITE_PADDING if self.size == LITE else BOX_PADDING
 
     @property
     def bins_wh(self) -> tuple[int, int]:

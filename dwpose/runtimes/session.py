@@ -9,6 +9,8 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from ..geometry import BOX_PADDING
+
 Outputs = tuple[npt.NDArray[Any], ...]
 
 # How torch runs a network on an NVIDIA GPU; see `graphs`.
@@ -75,6 +77,11 @@ def output_shapes(session: Session) -> tuple[tuple[int | None, ...], ...]:
     Nothing where the session does not know them: only ONNX files state them.
     """
     return tuple(getattr(session, "output_shapes", ()))
+
+
+def box_padding(session: Session) -> float:
+    """Factor on people's boxes that makes the crops a pose network is for; 1.25 unless it says."""
+    return float(getattr(session, "padding", BOX_PADDING))
 
 
 def is_builtin(session: Session) -> bool:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..geometry import BOX_PADDING
 from ..models.fold import fold_batchnorm
 from .graphs import Forward, make_forward
 from .session import Outputs, RuntimeInfo, RuntimeUnavailable, run_split
@@ -37,7 +38,8 @@ class TorchSession:
 
     Attributes:
         info, input_size_hw, max_batch, input_dtype: see `session.Session`.
-        output_shapes, builtin: see `session.output_shapes` and `session.is_builtin`.
+        output_shapes, builtin, padding: see `session.output_shapes`, `session.is_builtin` and
+            `session.box_padding`.
         module: the folded network, on the device. `move` puts it elsewhere; whoever moves it
             otherwise calls `settle` before the next run.
         layout: the memory format that the network runs in.
@@ -67,6 +69,7 @@ class TorchSession:
         self.max_batch: int | None = inputs[0].shape[0] if inputs and inputs[0].shape else None
         self.input_dtype = "uint8" if [i.dtype for i in inputs] == [torch.uint8] else "float32"
         self.builtin = False
+        self.padding = float(getattr(getattr(module, "config", None), "padding", BOX_PADDING))
         self.output_shapes = tuple(port.shape for port in getattr(module, "outputs", ()))
         self._precision, self._reason, self._mode = precision, reason, mode
         layout = (

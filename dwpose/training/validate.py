@@ -209,7 +209,7 @@ class CocoMeasure:
         size_hw = model.config.input_size_hw
         pose = DWPose(Estimator(TorchSession(model, size_hw, self._device)))
         found = estimate(pose, self.dataset, self.images, self.boxes, self.flip_test)
-        predictions = Predictions.from_people(found.people, size_hw)
+        predictions = Predictions.from_people(found.people, size_hw, pose.estimator.padding)
         precision = evaluate_coco(readable(self.dataset, found), predictions)
         points = measure_points(list(pairs(self.dataset, found)))
         numbers = {"ap": precision["whole"].ap}

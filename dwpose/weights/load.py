@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError
+from ..geometry import BOX_PADDING
 from .catalogue import CATALOGUE, Family, ModelEntry, Role, find
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class LoadedModel:
         family: "rtmpose" or "yolox" for our own networks, "onnx" for any other graph.
         input_size_hw: Input height and width in px; None where the file leaves it open.
         onnx_path: The file again if it is ONNX (a runtime may use it directly), else None.
-        meta: What the file says about itself: our metadata, and "size", the size letter, where it
-            is known.
+        meta: What the file says about itself: our metadata, "size", the size letter, where it is
+            known, and "padding", see `padding`.
     """
 
     def __init__(
@@ -69,6 +70,11 @@ class LoadedModel:
 
             self._module = load_onnx(self.path).eval()
         return self._module
+
+    @property
+    def padding(self) -> float:
+        """Factor on people's boxes that makes the crops this pose network is for."""
+        return float(self.meta.get("padding", BOX_PADDING))
 
     @property
     def name(self) -> str:
@@ -142,8 +148,9 @@ def load_file(path: Path, entry: ModelEntry | None = None) -> LoadedModel:
                 path, entry, known.role, known.family, known.input_size_hw, onnx_path=path,
                 meta={"size": known.size},
             )  # fmt: skip
-        role, size_hw = _describe_onnx(path)
-        return LoadedModel(path, None, role, "onnx", size_hw, onnx_path=path)
+        role, size_hw, padding = _describe_onnx(path)
+        meta = {"padding": padding}
+        return LoadedModel(path, None, role, "onnx", size_hw, onnx_path=path, meta=meta)
     if suffix not in SUFFIXES:
         raise WeightsError(
             f"{path.name} has the unknown extension {suffix or '(none)'!r}; known are .onnx, "
@@ -152,10 +159,12 @@ def load_file(path: Path, entry: ModelEntry | None = None) -> LoadedModel:
     checkpoint = read_checkpoint(path)
     hint = entry.input_size_hw if entry else checkpoint.meta.get("input_size_hw")
     module, role, family = build(checkpoint.state, path.name, hint)
+    meta = {"size": module.config.size, **checkpoint.meta}
+    if role == "estimator":
+        meta["padding"] = module.config.padding
     return LoadedModel(
-        path, entry, role, family, module.config.input_size_hw, module=module,
-        meta={"size": module.config.size, **checkpoint.meta},
-    )  # fmt: skip
+        path, entry, role, family, module.config.input_size_hw, module=module, meta=meta
+    )
 
 
 def _by_name(path: Path) -> ModelEntry | None:
@@ -329,16 +338,19 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     module.load_state_dict(tensors, strict=True)
 
 
-def _describe_onnx(path: Path) -> tuple[Role, tuple[int, int] | None]:
-    """Role and input size of a graph, from the names and shapes at its ends."""
+def _describe_onnx(path: Path) -> tuple[Role, tuple[int, int] | None, float]:
+    """Role, input size and padding of a file, from the ends of its graph and from its metadata."""
     import onnx
 
+    from ..models.export import PADDING_KEY
+
     try:
-        graph = onnx.load(str(path), load_external_data=False).graph
+        model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's errors share no base class worth naming
         raise WeightsError(
             f"{path.name} is damaged or no ONNX file; download it again ({error})."
         ) from None
+    graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     outputs = [value.name for value in graph.output]
@@ -348,7 +360,9 @@ def _describe_onnx(path: Path) -> tuple[Role, tuple[int, int] | None]:
     size_hw = (dims[2], dims[3]) if len(dims) == 4 and min(dims[2:]) > 0 else None
     heatmaps = len(outputs) == 1 and _rank(graph.output[0]) == 4
     estimator = set(SIMCC_OUTPUTS) <= set(outputs) or heatmaps
-    return ("estimator" if estimator else "detector"), size_hw
+    notes = {entry.key: entry.value for entry in model.metadata_props}
+    padding = float(notes.get(PADDING_KEY, BOX_PADDING))
+    return ("estimator" if estimator else "detector"), size_hw, padding
 
 
 def _rank(value: Any) -> int:

@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from dwpose.cli import main
+from dwpose.estimator import Estimator
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.models.yolox import YOLOX, yolox_config
 from dwpose.pipeline import DWPose
+from dwpose.runtimes.session import is_builtin
 from dwpose.training.checkpoint import save_network
 from dwpose.training.distill import StageTwo
 from dwpose.training.export import check_parity, write_onnx
@@ -68,6 +70,22 @@ def test_exports_load_by_path_and_find_the_same(source, tmp_path, suffix, half, 
     if not half:
         np.testing.assert_array_equal(people[0].keypoints, people[1].keypoints)
     assert [p.name for p in output.parent.iterdir()] == [output.name]
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("name", ["a.onnx", "a.safetensors"])
+def test_exports_of_the_built_in_kind_are_shown_its_crops(tmp_path, name, runtime):
+    path = tmp_path / name
+    assert main(["export", "builtin-lite", "-o", str(path)]) == 0
+    pose = DWPose.from_pretrained(path, "none", runtime=runtime, device="cpu")
+    assert not is_builtin(pose.estimator.session)
+    assert pose.estimator.padding == 1.1
+    assert Estimator(pose.estimator.session, padding=1.4).padding == 1.4
+
+
+def test_other_exports_are_shown_the_official_crops(source, tmp_path):
+    assert main(["export", str(source), "-o", str(tmp_path / "a.onnx")]) == 0
+    assert DWPose.from_pretrained(tmp_path / "a.onnx", "none").estimator.padding == 1.25
 
 
 def test_onnx_has_the_official_names_and_any_batch(source, tmp_path):

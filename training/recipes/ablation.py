@@ -118,7 +118,12 @@ def run(settings: Settings, folder: Path) -> None:
     device = join(settings.device).device
     teacher = load_teacher(settings.teacher)
     size_hw = teacher.config.input_size_hw
-    scenes = {"size_hw": size_hw, "poses": settings.poses, "backgrounds": settings.backgrounds}
+    scenes = {
+        "size_hw": size_hw,
+        "padding": teacher.config.padding,
+        "poses": settings.poses,
+        "backgrounds": settings.backgrounds,
+    }
     if settings.pool_held_out:
         measure = PoolMeasure(CropPool(Path(settings.pool_held_out)), device, settings.held_out)
     else:

@@ -32,7 +32,6 @@ from pathlib import Path
 
 import torch
 
-from dwpose.estimator import BUILTIN_PADDING
 from dwpose.models.efficientnet import EfficientNetLite
 from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config
 from dwpose.training.calibrate import scale_scores, score_gain
@@ -139,7 +138,7 @@ def run(settings: Settings, folder: Path) -> None:
         poses=settings.poses,
         backgrounds=settings.backgrounds,
         split="train",
-        padding=BUILTIN_PADDING,
+        padding=rtmpose_config(LITE, held_out.size_hw).padding,
     )
     ring = RingConfig(settings.batch, settings.reuse, capacity=settings.ring, epoch_length=length)
     crops = crop_sources(settings.pool, scenes, ring, ranks.device)

@@ -86,7 +86,13 @@ def run(settings: Settings, folder: Path) -> None:
     """Train; continues a run that is in `folder`."""
     ranks = join(settings.device)
     size_hw = (settings.height, settings.width)
-    scenes = {"size_hw": size_hw, "poses": settings.poses, "backgrounds": settings.backgrounds}
+    network_config = rtmpose_config(settings.size, size_hw)
+    scenes = {
+        "size_hw": size_hw,
+        "padding": network_config.padding,
+        "poses": settings.poses,
+        "backgrounds": settings.backgrounds,
+    }
     batch = settings.batch
     ring = RingConfig(batch, settings.reuse, capacity=settings.ring, epoch_length=settings.epoch)
     source = RenderedSource(
@@ -96,7 +102,7 @@ def run(settings: Settings, folder: Path) -> None:
     )
     epochs = -(-settings.samples // (batch * settings.epoch * ranks.world))
     torch.manual_seed(settings.seed)
-    network = RTMPose(rtmpose_config(settings.size, size_hw))
+    network = RTMPose(network_config)
     if settings.init:
         load_backbone(network, settings.init)
     if settings.teacher:
