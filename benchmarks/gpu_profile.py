@@ -19,7 +19,6 @@ from gpu import RESULTS, device_name, networks_of
 from torch.profiler import ProfilerActivity, profile
 from video import facts
 
-from dwpose.runtimes.graphs import MODES
 from dwpose.runtimes.torch_session import DTYPES, TorchSession
 
 ROWS = 25
@@ -33,7 +32,7 @@ def main() -> int:
     add("--size", default="l-384x288")
     add("--batch", type=int, default=64)
     add("--precision", default="fp16", choices=tuple(DTYPES))
-    add("--modes", default="eager,compile", help=f"of {', '.join(m for m in MODES)}, but no graph")
+    add("--modes", nargs="+", choices=("eager", "compile"), default=["eager", "compile"])
     add("--runs", type=int, default=5)
     add("--out", type=Path, default=RESULTS, help="folder of the result")
     args = parser.parse_args()
@@ -44,7 +43,7 @@ def main() -> int:
         "",
         ", ".join(f"{key}: {value}" for key, value in about.items()),
     ]
-    for mode in args.modes.split(","):
+    for mode in args.modes:
         session = TorchSession(module, size_hw, args.device, args.precision)
         network = session.module if mode == "eager" else torch.compile(session.module)
         shape = (args.batch, 3, *size_hw)

@@ -214,10 +214,10 @@ class Ablation:
     def _step(self, step: int, timed: bool) -> None:
         marks, rendered = [self._clock(timed)], self.source.crops
         batch = prepare(self.source.at(step), self.ranks.device)
+        marks.append(self._clock(timed))
         if self._trunk is not None:
             with torch.no_grad(), self._precision():
                 batch = replace(batch, images=self._trunk.trunk(batch.images))
-        marks.append(self._clock(timed))
         taught = self._taught(batch.images)
         marks.append(self._clock(timed))
         stage_one = step < self.first

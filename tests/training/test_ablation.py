@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from dwpose.cli import main
+from dwpose.models.efficientnet import EfficientNetLite
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.ablation import Ablation, AblationConfig
 from dwpose.training.ablation_report import gains, save_report
@@ -20,7 +22,7 @@ from dwpose.training.learner import LearnerConfig
 from dwpose.training.pool import PoolSource
 from dwpose.training.rendered import RenderedSource, RingConfig
 from dwpose.training.synthetic import SyntheticConfig, SyntheticPeople
-from dwpose.training.variants import shared_trunk
+from dwpose.training.variants import VARIANTS, shared_trunk, stage_one
 from dwpose.weights.load import load_model
 
 from ..models.imagenet import published_state
@@ -120,7 +122,9 @@ def test_frozen_blocks_that_all_share_run_once_and_change_nothing(spot_pool, tmp
     student.backbone.freeze(2)
     learner = LearnerConfig(rate=1e-3, warm_up=2)
     config = AblationConfig(learner, 1, ("alone", "both"))
-    ends = []
+    calls, trunk = [], EfficientNetLite.trunk
+    monkeypatch.setattr(EfficientNetLite, "trunk", lambda *args: calls.append(1) or trunk(*args))
+    ends, counts = [], []
     for folder in (tmp_path / "shared", tmp_path / "apart"):
         run = Ablation(
             deepcopy(taught),
@@ -130,11 +134,25 @@ def test_frozen_blocks_that_all_share_run_once_and_change_nothing(spot_pool, tmp
             folder,
             lambda _: {"ap": 0.5},
         )
+        calls.clear()
         assert run.run()
+        counts.append(len(calls))
         ends.append(load_model(folder / "both-second_stage-head_kept.safetensors").module)
         monkeypatch.setattr("dwpose.training.ablation.shared_trunk", lambda *_: None)
     for one, other in zip(*(end.parameters() for end in ends), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    # Two steps of each stage; apart the teacher and each student run them for themselves.
+    assert counts[0] == run.step == 4
+    assert counts[1] > 2 * counts[0]
+
+
+def test_students_are_taught_as_their_variant_says():
+    teacher, student = (RTMPose(rtmpose_config("t", (64, 64))) for _ in range(2))
+    taught = stage_one(VARIANTS["both"], teacher, student, 1, alpha=1e-3)
+    loss = taught.distill_losses["loss_fea"]
+    assert loss.alpha == 1e-3
+    assert any(isinstance(part, nn.Conv2d) for part in loss.modules())  # though channels agree
+    assert not stage_one(VARIANTS["curves"], teacher, student, 1).distill_losses
 
 
 def test_a_teacher_with_other_first_blocks_shares_none():

@@ -11,6 +11,7 @@ from dwpose.cli import main
 from dwpose.models.rtmpose import RTMPose, RTMPoseConfig
 from dwpose.training.checkpoint import save_network
 from dwpose.training.recipe import change, load_recipe
+from dwpose.training.synthetic import SyntheticPeople
 from dwpose.weights.load import load_model
 
 RECIPES = Path(__file__).resolve().parents[2] / "training" / "recipes"
@@ -47,7 +48,7 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path):
         load_recipe(tmp_path / "none.py")
 
 
-def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path):
+def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path, monkeypatch):
     pool = tmp_path / "pool"
     settings = {"pool": pool, "held_out": pool, "iterations": 3, "batch": 4}
     sets = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
@@ -68,9 +69,15 @@ def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path):
     assert not torch.equal(after.module.head.cls_x.weight, made.module.head.cls_x.weight)
     # The first stage may go on from a trained network, on crops that are rendered on the way.
     third = tmp_path / "third"
+    rendered = []
+    monkeypatch.setattr(
+        "dwpose.training.rendered.SyntheticPeople",
+        lambda config, device: rendered.append(config) or SyntheticPeople(config, device),
+    )
     settings |= {"pool": "", "ring": 4, "frozen": 2, "init": folder / "model.safetensors"}
     sets = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
     assert main(["train", str(RECIPES / "builtin_lite.py"), "-o", str(third), *sets]) == 0
+    assert [(config.padding, config.split) for config in rendered] == [(1.1, "train")]
     went_on = load_model(third / "builtin-lite.safetensors").module.backbone.state_dict()
     changed = {k for k, v in made.module.backbone.state_dict().items() if not v.equal(went_on[k])}
     assert changed
@@ -85,3 +92,9 @@ def test_the_built_in_model_goes_on_from_its_own_kind_alone(spot_pool, tmp_path)
     given = [*pools, f"init={tmp_path / 'other.safetensors'}"]
     with pytest.raises(ValueError, match="size lite, got custom"):
         recipe.run(change(recipe.Settings(), given), tmp_path / "run")
+    with pytest.raises(ValueError, match="init takes crops of 256x192"):
+        recipe.run(change(recipe.Settings(), [*pools, "init=builtin-lite"]), tmp_path / "run")
+    with pytest.raises(ValueError, match="not more than one"):
+        recipe.run(change(recipe.Settings(), [*given, "imagenet=a.pth"]), tmp_path / "run")
+    with pytest.raises(ValueError, match="capacity must be at least 1"):
+        recipe.run(change(recipe.Settings(), [pools[1], "pool=", "ring=0"]), tmp_path / "run")

@@ -62,7 +62,8 @@ class Settings:
         second_on: variants that the second stage follows on, with semicolons; none for no second
             stage.
         alpha: factor on the feature loss; the paper's was chosen for features of other size.
-        batch, reuse, ring, epoch, poses, backgrounds: as in `training/recipes/rendered.py`.
+        batch, reuse, ring, at_once, epoch, poses, backgrounds: as in
+            `training/recipes/rendered.py`.
         pool: folder of rendered crops to learn from, instead of rendering.
         pool_held_out: folder of rendered crops to measure on, instead of rendering.
         rate: full learning rate.
@@ -92,6 +93,7 @@ class Settings:
     batch: int = 256
     reuse: int = 4
     ring: int = 16384
+    at_once: int = 1024
     epoch: int = 100
     poses: str | None = None
     backgrounds: str | None = None
@@ -135,7 +137,11 @@ def run(settings: Settings, folder: Path) -> None:
         pictures = Path(settings.photo_folder or Path(settings.photos).parent)
         photos = CocoMeasure(labels, pictures, device)
     ring = RingConfig(
-        settings.batch, settings.reuse, capacity=settings.ring, epoch_length=settings.epoch
+        settings.batch,
+        settings.reuse,
+        at_once=settings.at_once,
+        capacity=settings.ring,
+        epoch_length=settings.epoch,
     )
     crops = crop_sources(settings.pool, SyntheticConfig(**scenes, split="train"), ring, device)
     folders = []

@@ -67,7 +67,7 @@ class Settings:
         mirror: teach what the teacher says of a crop and of its mirror image together.
         pool: folder of rendered crops (`dwpose synth render`); "" renders them while learning,
             which takes a GPU.
-        poses, backgrounds, reuse, ring: for that, as in `training/recipes/rendered.py`.
+        poses, backgrounds, reuse, ring, at_once: for that, as in `training/recipes/rendered.py`.
         held_out: folder of rendered crops that are never learned from; measured on, and used to
             put the scores on the usual scale at the end.
         iterations: length of the schedule, taken up to whole epochs of 250. May change when a run
@@ -95,6 +95,7 @@ class Settings:
     backgrounds: str | None = None
     reuse: int = 4
     ring: int = 16384
+    at_once: int = 1024
     held_out: str = "runs/held_out"
     iterations: int = 4000
     measure_every: int = 1
@@ -112,6 +113,8 @@ class Settings:
 
 def run(settings: Settings, folder: Path) -> None:
     """Train; continues a run that is in `folder`."""
+    if sum(map(bool, (settings.imagenet, settings.init, settings.teacher))) > 1:
+        raise ValueError("give imagenet, init or teacher, not more than one of them")
     ranks = join(settings.device)
     held_out = CropPool(Path(settings.held_out))
     # At least two, so that a dry run fades too.
@@ -140,7 +143,13 @@ def run(settings: Settings, folder: Path) -> None:
         split="train",
         padding=rtmpose_config(LITE, held_out.size_hw).padding,
     )
-    ring = RingConfig(settings.batch, settings.reuse, capacity=settings.ring, epoch_length=length)
+    ring = RingConfig(
+        settings.batch,
+        settings.reuse,
+        at_once=settings.at_once,
+        capacity=settings.ring,
+        epoch_length=length,
+    )
     crops = crop_sources(settings.pool, scenes, ring, ranks.device)
     torch.manual_seed(settings.seed)
     trainer = Trainer(
@@ -173,6 +182,9 @@ def _first(settings: Settings, size_hw: tuple[int, int], epochs: int) -> Student
     )
     if not isinstance(network.backbone, EfficientNetLite):
         raise ValueError(f"init must be a network of size {LITE}, got {network.config.size}")
+    if network.config.input_size_hw != size_hw:
+        height, width = network.config.input_size_hw
+        raise ValueError(f"init takes crops of {height}x{width}, held_out has {size_hw}")
     if settings.imagenet:
         network.backbone.load_imagenet(read_checkpoint(Path(settings.imagenet)).state)
     network.backbone.freeze(settings.frozen)

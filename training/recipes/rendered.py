@@ -40,6 +40,7 @@ class Settings:
         batch: crops a step.
         reuse: times that a rendered crop is shown on average.
         ring: rendered crops that are kept.
+        at_once: crops that are rendered together; 1024 take 13 GB of a GPU's memory.
         epoch: steps that are called an epoch.
         height, width: of the crops in pixels.
         poses, backgrounds: a motion library and a folder of photos without people; none takes
@@ -64,6 +65,7 @@ class Settings:
     batch: int = 256
     reuse: int = 4
     ring: int = 16384
+    at_once: int = 1024
     epoch: int = 100
     height: int = 256
     width: int = 192
@@ -94,7 +96,13 @@ def run(settings: Settings, folder: Path) -> None:
         "backgrounds": settings.backgrounds,
     }
     batch = settings.batch
-    ring = RingConfig(batch, settings.reuse, capacity=settings.ring, epoch_length=settings.epoch)
+    ring = RingConfig(
+        batch,
+        settings.reuse,
+        at_once=settings.at_once,
+        capacity=settings.ring,
+        epoch_length=settings.epoch,
+    )
     source = RenderedSource(
         SyntheticPeople(SyntheticConfig(**scenes, split="train"), ranks.device),
         ring,

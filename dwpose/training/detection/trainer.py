@@ -110,8 +110,9 @@ def save_detector(path: Path, model: YOLOX, half: bool = False, note: str = "") 
 
 def _start_from(model: YOLOX, init: str) -> None:
     """Fill a network with the weights of a trained one."""
+    found = load_model(init).module.float().state_dict()
     try:
-        model.load_state_dict(load_model(init).module.float().state_dict())
+        model.load_state_dict(found)
     except RuntimeError:
         raise ValueError(
             f"init: {init} holds no one-class YOLOX-{model.config.size} to go on from"
