@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .sockets import Frames, check_interrupt
@@ -43,19 +44,22 @@ def open_video(video: Any, with_sound: bool = False) -> Iterator[VideoFrames]:
         )
     # Newer cores crop without decoding; what the file holds is then not what the video is.
     edited = getattr(video, "has_pending_frame_edits", lambda: False)()
-    if isinstance(video, InputImpl.VideoFromComponents) or edited:
-        parts = video.get_components()
-        if not (with_sound and getattr(parts, "audio", None)):
+    made = None
+    try:
+        if isinstance(video, InputImpl.VideoFromComponents) or edited:
+            parts = video.get_components()
             if not len(parts.images):
                 raise ValueError("video has no frames; connect another one")
-            yield VideoFrames(_pictures(parts))
+            frames = _pictures(parts)
+            if with_sound and getattr(parts, "audio", None):
+                made = _write_sound(parts.audio)
+                frames.audio = Path(made)
+            yield VideoFrames(frames)
             return
-    source = video.get_stream_source()
-    made = None
-    if not isinstance(source, (str, os.PathLike)):
-        made = _write_down(source)
-        source = made
-    try:
+        source = video.get_stream_source()
+        if not isinstance(source, (str, os.PathLike)):
+            made = _write_down(source)
+            source = made
         # Newer cores trim without decoding, too.
         start, length = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))()
         yield VideoFrames(FilmFile(source), start, length)
@@ -77,6 +81,20 @@ def _write_down(stream: Any) -> str:
     path = temporary_path("film")
     with open(path, "xb") as file:
         shutil.copyfileobj(stream, file)
+    return path
+
+
+def _write_sound(audio: Any) -> str:
+    """Put an AUDIO (waveform [1, channels, samples] in -1..1) into a file in the temp folder."""
+    import wave
+
+    path = temporary_path("wav")
+    samples = audio["waveform"][0].detach().cpu().float().clamp(-1, 1).T * 32767
+    with wave.open(path, "wb") as file:
+        file.setnchannels(samples.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(int(audio["sample_rate"]))
+        file.writeframes(samples.round().numpy().astype("<i2").tobytes())
     return path
 
 

@@ -143,11 +143,10 @@ class PoolSource:
 
     Args:
         pool: the crops.
-        batch: crops a batch and process.
+        batch: crops a batch.
         epoch_length: batches that are called an epoch.
         seed: of draws and variation.
         variation: how crops are varied.
-        rank: which of several processes this is; each draws its own crops.
     """
 
     def __init__(
@@ -157,9 +156,8 @@ class PoolSource:
         epoch_length: int,
         seed: int = 0,
         variation: VariationConfig | None = None,
-        rank: int = 0,
     ) -> None:
-        self.pool, self.batch, self.seed, self.rank = pool, batch, seed, rank
+        self.pool, self.batch, self.seed = pool, batch, seed
         self.epoch_length, self.variation = epoch_length, variation
 
     def __len__(self) -> int:
@@ -178,7 +176,7 @@ class PoolSource:
 
     def at(self, step: int) -> RawBatch:
         """Return the batch of a step, counted from the run's beginning."""
-        rng = np.random.default_rng((self.seed, self.rank, step))
+        rng = np.random.default_rng((self.seed, step))
         chosen = rng.integers(0, len(self.pool), self.batch)
         return self.pool.batch(chosen, rng, self.variation)
 

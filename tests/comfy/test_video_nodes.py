@@ -263,6 +263,22 @@ def test_times_sound_and_pictures_of_the_video_are_taken(node, poses, impl, film
     assert film_frames(plain.file)[0][60, 30:50].mean() < 60
 
 
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_sound_of_frames_in_memory_is_taken(node, poses, memory_video, folder_paths, channels):
+    temp = Path(folder_paths.get_temp_directory())
+    before = set(temp.iterdir())
+    tone = torch.sin(torch.arange(8000 * 12 / FPS) * 0.3).expand(1, channels, -1)
+    audio = {"waveform": tone, "sample_rate": 8000}
+    source = memory_video(12, audio)
+    [video] = node.DrawPoseVideo.execute(poses, over_video=True, video=source).args
+    with av.open(video.file) as found:
+        [track] = found.streams.audio
+        heard = np.concatenate([f.to_ndarray().ravel() for f in found.decode(track)])
+        assert heard.std() > 0.05
+    assert len(film_frames(video.file)) == 12
+    assert set(temp.iterdir()) - before == {Path(video.file)}
+
+
 def test_sound_is_left_out_for_a_piece(node, poses, impl, film_file):
     source = impl.VideoFromFile(str(film_file))
     [video] = node.DrawPoseVideo.execute(poses[:2], video=source).args
