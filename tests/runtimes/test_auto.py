@@ -121,6 +121,7 @@ def model(**changes):
         "input_size_hw": (64, 48),
         "onnx_path": None,
         "meta": {"size": "l"},
+        "padding": 1.1,
     }
     return SimpleNamespace(**{**facts, **changes})
 
@@ -135,6 +136,7 @@ def test_a_failing_start_falls_through_and_is_remembered(monkeypatch, caplog):
     with caplog.at_level("INFO", "dwpose"):
         session = open_session(model(), machine=NVIDIA)
     assert (session.info.runtime, session.info.device) == ("torch", "cpu")
+    assert session.padding == 1.1
     assert "torch on cuda failed: it is broken" in session.info.reason
     assert "onnxruntime on cpu failed: it is broken" in session.info.reason
     assert len(caplog.records) == 1
