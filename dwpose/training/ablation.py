@@ -161,10 +161,10 @@ class Ablation:
         """Put the second stage's learners, each on its first stage's outcome, in place."""
         learners: dict[str, Learner] = {}
         for name in self.config.second_on:
+            first = self.learners[name].plain_model()
+            if self._trunk is not None and isinstance(first.backbone, EfficientNetLite):
+                first.backbone.freeze(self._trunk.frozen)
             for kept, text in ((False, FRESH_HEAD), (True, KEPT_HEAD)):
-                first = self.learners[name].plain_model()
-                if self._trunk is not None and isinstance(first.backbone, EfficientNetLite):
-                    first.backbone.freeze(self._trunk.frozen)
                 learners[name + text] = self._learner(stage_two(first, self.config.seed, kept), 2)
         self.learners = learners
 
@@ -223,7 +223,8 @@ class Ablation:
         stage_one = step < self.first
         epoch = (step if stage_one else step - self.first) // len(self.source)
         for name, learner in self.learners.items():
-            losses = learner.losses(batch, epoch, taught if stage_one else None)
+            teacher = getattr(learner.objective, "teacher", None)
+            losses = learner.losses(batch, epoch, taught.get(teacher))
             learner.descend(losses["loss"])
             self._losses[name] = losses["loss"].detach()
         marks.append(self._clock(timed))
@@ -272,13 +273,15 @@ class Ablation:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def _taught(self, images: Tensor) -> Taught | None:
-        objectives = [learner.objective for learner in self.learners.values()]
-        teaching = next((o for o in objectives if isinstance(o, StageOne)), None)
-        if teaching is None:
-            return None
-        with self._precision():
-            return teaching.teach(images)
+    def _taught(self, images: Tensor) -> dict[nn.Module | None, Taught]:
+        """Ask each teacher once: all share one in the first stage, two heads one in the second."""
+        taught: dict[nn.Module | None, Taught] = {}
+        for learner in self.learners.values():
+            objective = learner.objective
+            if isinstance(objective, (StageOne, StageTwo)) and objective.teacher not in taught:
+                with self._precision():
+                    taught[objective.teacher] = objective.teach(images)
+        return taught
 
     def _precision(self) -> torch.autocast:
         precision = self.config.learner.precision
@@ -319,9 +322,10 @@ class Ablation:
             own, facts["learners"][name] = learner.state()
             tensors |= {f"{name}/{key}": value for key, value in own.items()}
             if isinstance(learner.objective, StageTwo):
-                # Its teacher is an outcome of this very run.
+                # Its teacher is an outcome of this very run. Two heads share one, which a file
+                # cannot say.
                 teacher = learner.objective.teacher.state_dict()
-                tensors |= {f"{name}/teacher.{key}": value for key, value in teacher.items()}
+                tensors |= {f"{name}/teacher.{k}": value.clone() for k, value in teacher.items()}
         save_state(self.folder / STATE, tensors, facts)
 
     def _write_results(self) -> None:

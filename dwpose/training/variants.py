@@ -101,4 +101,5 @@ def stage_one(
 def stage_two(teacher: RTMPose, seed: int, keep_head: bool) -> StageTwo:
     """Return what teaches a head in the second stage, a fresh one or the first stage's."""
     torch.manual_seed(seed)
-    return StageTwo(teacher, deepcopy(teacher.head) if keep_head else None)
+    head = deepcopy(teacher.head).requires_grad_(True) if keep_head else None
+    return StageTwo(teacher, head)

@@ -16,7 +16,7 @@ from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.ablation import Ablation, AblationConfig
 from dwpose.training.ablation_report import gains, save_report
 from dwpose.training.checkpoint import load_state, save_network
-from dwpose.training.distill import load_teacher
+from dwpose.training.distill import StageTwo, load_teacher
 from dwpose.training.journal import read_log
 from dwpose.training.learner import LearnerConfig
 from dwpose.training.pool import PoolSource
@@ -141,9 +141,42 @@ def test_frozen_blocks_that_all_share_run_once_and_change_nothing(spot_pool, tmp
         monkeypatch.setattr("dwpose.training.ablation.shared_trunk", lambda *_: None)
     for one, other in zip(*(end.parameters() for end in ends), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-    # Two steps of each stage; apart the teacher and each student run them for themselves.
+    # Two steps of each stage; apart, the first's teacher and its two students run them each.
     assert counts[0] == run.step == 4
-    assert counts[1] > 2 * counts[0]
+    assert counts[1] == 2 * 3 + 2
+
+
+def test_both_heads_of_the_second_stage_ask_their_teacher_once(spot_pool, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    taught, student = (RTMPose(rtmpose_config("t", (64, 64))).eval() for _ in range(2))
+    config = AblationConfig(LearnerConfig(rate=1e-3, warm_up=2), 1, ("both",))
+    source = PoolSource(spot_pool, 4, 2)
+    run = Ablation(taught, student, source, config, tmp_path, lambda _: {"ap": 0.5})
+    calls, teach = [], StageTwo.teach
+    monkeypatch.setattr(StageTwo, "teach", lambda *args: calls.append(1) or teach(*args))
+    assert run.run()
+    assert len(calls) == run.second == 2
+    assert len(run.learners) == 2
+
+
+def test_a_run_that_is_killed_leaves_what_it_measured(spot_pool, tmp_path):
+    torch.manual_seed(0)
+    taught, student = (RTMPose(rtmpose_config("t", (64, 64))).eval() for _ in range(2))
+    learner = LearnerConfig(rate=1e-3, warm_up=2)
+    config = AblationConfig(learner, 3, ("alone",), (), measure_every=1)
+    measured = []
+
+    def measure(_) -> dict[str, float]:
+        measured.append(1)
+        if len(measured) == 4:  # the teacher, then each epoch
+            raise SystemExit
+        return {"ap": 0.5}
+
+    run = Ablation(taught, student, PoolSource(spot_pool, 4, 2), config, tmp_path, measure)
+    with pytest.raises(SystemExit):
+        run.run()
+    curve = json.loads((tmp_path / "results.json").read_text())["curves"]["alone"]
+    assert [line["samples"] for line in curve] == [8, 16]
 
 
 def test_students_are_taught_as_their_variant_says():

@@ -10,11 +10,14 @@ import pytest
 import torch
 
 from dwpose.cli import main
+from dwpose.geometry import BOX_PADDING
 from dwpose.io import openpose_json
 from dwpose.io.images import save_image
 from dwpose.models.export import export_onnx
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.training.checkpoint import save_network
+from dwpose.training.data import loader
+from dwpose.training.data.augment import vary
 from dwpose.training.distill import load_teacher
 from dwpose.training.journal import read_log
 from dwpose.types import Boxes, People
@@ -90,6 +93,15 @@ def test_networks_without_batch_norms_learn_everywhere(kind, photos, tmp_path):
     layers = [key for key in before if key.endswith("conv.weight")]
     assert layers
     assert not [key for key in layers if torch.equal(before[key], after[key])]
+
+
+def test_crops_are_those_of_the_network(photos, tmp_path, monkeypatch):
+    network = RTMPose(rtmpose_config("lite", SIZE_HW))
+    save_network(tmp_path / "start.safetensors", network)
+    seen = []
+    monkeypatch.setattr(loader, "vary", lambda *args: seen.append(args[-1]) or vary(*args))
+    assert main(command(tmp_path, photos, tmp_path / "start.safetensors", epochs=1)) == 0
+    assert set(seen) == {network.config.padding} != {BOX_PADDING}
 
 
 def test_it_may_forget(photos, start, tmp_path):

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...geometry import box_center_scale, fix_aspect, transform_points, warp_matrix
+from ...geometry import BOX_PADDING, box_center_scale, fix_aspect, transform_points, warp_matrix
 from ...skeleton import FLIP_INDICES
 
 Array = npt.NDArray[Any]
@@ -156,6 +156,7 @@ def vary(
     size_hw: tuple[int, int],
     rng: np.random.Generator,
     settings: Augmentation = STRONG,
+    padding: float = BOX_PADDING,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Cut one person out of a picture, varied.
 
@@ -167,6 +168,7 @@ def vary(
         size_hw: height and width of the crop in pixels.
         rng: the only source of chance.
         settings: which pipeline.
+        padding: the crop is the box enlarged by this, as the network's config says.
 
     Returns:
         the crop uint8 [h, w, 3] RGB, its points float32 [133, 2] in crop pixels and their weights
@@ -174,7 +176,7 @@ def vary(
         encoder drops them.
     """
     height, width = size_hw
-    center, scale = box_center_scale(np.asarray(box, np.float64))
+    center, scale = box_center_scale(np.asarray(box, np.float64), padding)
     points, weights = (
         np.asarray(keypoints, np.float64),
         (np.asarray(visible) > 0).astype(np.float32),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ...geometry import BOX_PADDING
 from ..batch import RawBatch
 from .augment import GENTLE, PLAIN, STRONG, Augmentation, vary
 from .labels import LabelledPeople
@@ -54,6 +55,7 @@ class CropDataset(Dataset[Sample]):
         seed: of the variation.
         strong: the first pipeline.
         gentle: the pipeline of the last epochs.
+        padding: crops are boxes enlarged by this, as the network's config says.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class CropDataset(Dataset[Sample]):
         seed: int = 0,
         strong: Augmentation = STRONG,
         gentle: Augmentation = GENTLE,
+        padding: float = BOX_PADDING,
     ) -> None:
         self.parts, self.size_hw, self.seed = list(parts), size_hw, seed
+        self.padding = padding
         self.strong, self.gentle = strong, gentle
         self._starts = np.array([0, *accumulate(len(part) for part in parts)])
 
@@ -114,6 +118,7 @@ class CropDataset(Dataset[Sample]):
             self.size_hw,
             rng,
             settings,
+            self.padding,
         )
         return Sample(image=crop, keypoints=keypoints, weights=weights, id=index, faults=faults)
 
@@ -223,6 +228,7 @@ def build_loader(
     iterations: int | None = None,
     strong: Augmentation = STRONG,
     gentle: Augmentation = GENTLE,
+    padding: float = BOX_PADDING,
     prefetch: int = 4,
 ) -> CropLoader:
     """Make a loader over all people of some sets.
@@ -243,19 +249,23 @@ def build_loader(
         iterations: batches an epoch; None for one pass over everybody.
         strong: the first pipeline.
         gentle: that of the last epochs.
+        padding: crops are boxes enlarged by this, as the network's config says.
         prefetch: batches that each worker makes ahead.
 
     Raises:
         ValueError: nobody is labelled, or a number is out of range.
     """
-    dataset = CropDataset(datasets, size_hw, seed, strong, gentle)
+    dataset = CropDataset(datasets, size_hw, seed, strong, gentle, padding)
     sampler = EpochSampler(len(dataset), batch, seed, rank, world, iterations, gentle_from)
     workers = min(workers, os.cpu_count() or 1)
     return CropLoader(dataset, sampler, workers, torch.cuda.is_available(), prefetch)
 
 
 def plain_batches(
-    datasets: Sequence[LabelledPeople], size_hw: tuple[int, int], batch: int = 64
+    datasets: Sequence[LabelledPeople],
+    size_hw: tuple[int, int],
+    batch: int = 64,
+    padding: float = BOX_PADDING,
 ) -> Iterator[RawBatch]:
     """Yield everybody once, as validation sees them; pictures that cannot be read are left out.
 
@@ -263,8 +273,9 @@ def plain_batches(
         datasets: the sets.
         size_hw: height and width of the crops in pixels.
         batch: crops a batch at most.
+        padding: crops are boxes enlarged by this, as the network's config says.
     """
-    dataset = CropDataset(datasets, size_hw)
+    dataset = CropDataset(datasets, size_hw, padding=padding)
     samples: list[Sample] = []
     for person in range(len(dataset)):
         sample = dataset.plain(person)

@@ -156,6 +156,7 @@ class DetectorTrainer:
         self.folder = folder
         torch.manual_seed(config.seed)
         self.device = torch.device(config.device)
+        self._init = init
         self.model = YOLOX(yolox_config(config.size, 1, (config.side, config.side)))
         if init is not None:
             _start_from(self.model, init)
@@ -183,6 +184,8 @@ class DetectorTrainer:
     def _resume(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         now = self._settings()
         changed = [k for k in now if k not in _FREE and now[k] != facts["config"].get(k)]
+        if facts.get("init", self._init) != self._init:  # runs of old did not write it down
+            changed.append("init")
         if changed:
             raise ValueError(
                 f"{self.folder} holds a run with other settings ({', '.join(changed)}); "
@@ -209,9 +212,8 @@ class DetectorTrainer:
         tensors |= {f"average.{k}": v for k, v in self.average.module.state_dict().items()}
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{k}": v for k, v in moments.items()}
-        save_state(
-            self._state_path, tensors, {"config": self._settings(), "iteration": self.iteration}
-        )
+        facts = {"config": self._settings(), "init": self._init, "iteration": self.iteration}
+        save_state(self._state_path, tensors, facts)
         save_detector(self.folder / "model.safetensors", self.network)
 
     def step(self, batch: SceneBatch) -> dict[str, float]:

@@ -185,6 +185,13 @@ def test_workers_can_be_started_anew(make_coco):
     np.testing.assert_array_equal(made[draw]["image"], copy[draw]["image"])
 
 
+def test_crops_are_as_tight_as_asked(make_coco):
+    sets = [load_coco_wholebody(make_coco(3))]
+    usual, tight = (CropDataset(sets, SIZE_HW, padding=padding) for padding in (1.25, 1.0))
+    spans = [np.ptp(made.plain(0)["keypoints"], axis=0) for made in (usual, tight)]
+    np.testing.assert_allclose(spans[1], 1.25 * spans[0], rtol=1e-4)
+
+
 def test_nobody_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         build_loader([], SIZE_HW, 4, 0)

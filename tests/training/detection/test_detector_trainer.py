@@ -89,6 +89,8 @@ def test_another_run_is_not_continued(tmp_path: Path, scenes: Composer):
     DetectorTrainer(replace(TINY, iterations=1), tmp_path).run(scenes)
     with pytest.raises(ValueError, match="rate"):
         DetectorTrainer(replace(TINY, rate=5e-4), tmp_path)
+    with pytest.raises(ValueError, match="init"):
+        DetectorTrainer(replace(TINY, iterations=1), tmp_path, "builtin-det")
 
 
 def test_a_bad_loss_leaves_the_weights(tmp_path: Path, scenes: Composer):
