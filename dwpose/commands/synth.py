@@ -83,6 +83,12 @@ def add_parser(subparsers: Any) -> None:
             help="a crop is the person's box enlarged by this, on average (default 1.25)",
         )
         action.add_argument(
+            "--collars",
+            type=float,
+            default=0.05,
+            help="share of people with a ring around the neck (default 0.05)",
+        )
+        action.add_argument(
             "--poses", type=Path, help="a motion library (.npz); else made-up poses"
         )
         action.add_argument("--backgrounds", type=Path, help="a folder of photos without people")
@@ -103,11 +109,11 @@ def run(args: argparse.Namespace) -> int:
         height, width = (int(side) for side in args.size.lower().split("x"))
         if args.count < 1:
             raise ValueError("--count must be at least 1")
-        changes: dict[str, Any] = {}
+        changes: dict[str, Any] = {"collars": args.collars}
         if args.framing != "mixed":
             changes["framing"] = tuple(float(name == args.framing) for name in FRAMING_NAMES)
         if args.clean:
-            changes.update(faults=False, occluders=0.0, tables=0.0)
+            changes.update(faults=False, occluders=0.0, tables=0.0, collars=0.0)
         config = SyntheticConfig(
             size_hw=(height, width),
             supersample=args.supersample,

@@ -48,7 +48,7 @@ class CutoutRenderer:
     ) -> None:
         self.batch = batch
         # Nothing in front and no camera faults: the scene brings its own.
-        plain = replace(config, occluders=0.0, faults=False)
+        plain = replace(config, occluders=0.0, faults=False, collars=0.0)
         self.whole = SyntheticPeople(
             replace(
                 plain,

@@ -11,6 +11,7 @@ from torch import Tensor
 from . import body as B
 from .background import Photos, backdrops
 from .camera import View, place_cameras
+from .collars import lay_collars
 from .dice import Dice
 from .faults import camera_faults, occluders, soften_background
 from .looks import sample_looks
@@ -37,6 +38,7 @@ class SyntheticConfig:
         neighbours: odds of 0, 1 and 2 further people near the subject.
         padding, box_jitter, box_shift, whole_picture: see `camera.place_cameras`.
         photo_share: share of backgrounds that are photos, where there are any.
+        collars: share of the subjects that have a ring around the neck, see `collars`.
         tables: share of the pictures a table fits into that get one before the subject.
         occluders: share of crops with something in front of the people.
         faults: whether blur, noise, JPEG and colour faults are added.
@@ -57,6 +59,7 @@ class SyntheticConfig:
     box_shift: float = 0.05
     whole_picture: float = 0.13
     photo_share: float = 0.8
+    collars: float = 0.05
     tables: float = 0.25
     occluders: float = 0.22
     faults: bool = True
@@ -239,6 +242,11 @@ class SyntheticPeople:
         )
         inverse_depth = drawn.inverse_depth
         owner = rank_map(drawn, rank)
+        if config.collars > 0:
+            picture, inverse_depth, covered = lay_collars(
+                dice, view, points[subject], picture, inverse_depth, self.photos, config.collars
+            )
+            owner = owner.masked_fill(covered, -1)
         if config.tables > 0:
             picture, inverse_depth, covered = lay_tables(
                 dice, view, points[subject], picture, inverse_depth, self.photos, config.tables

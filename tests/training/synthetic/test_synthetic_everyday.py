@@ -10,6 +10,7 @@ import torch
 from dwpose.training.synthetic import body as bodies
 from dwpose.training.synthetic.background import Photos
 from dwpose.training.synthetic.camera import WAIST, View
+from dwpose.training.synthetic.collars import lay_collars
 from dwpose.training.synthetic.dice import Dice, about
 from dwpose.training.synthetic.looks import sample_looks
 from dwpose.training.synthetic.outfit import TOP, garment, sample_outfits
@@ -108,6 +109,29 @@ def test_hands_over_a_table_lie_on_it(body: bodies.Body) -> None:
     place = view.project(points[:, 91:92], torch.tensor([0]))[0, 0]
     table = inverse[0, int(place[1].round()), int(place[0].round())]
     assert 0 <= 1 / table - 1 / place[2] < 0.08  # metres, behind and just below the hand
+
+
+def test_a_collar_lies_around_the_neck_and_between_the_shoulders(body: bodies.Body) -> None:
+    view, points = _before_a_person(body, 1.7)
+    picture, person = torch.full((1, 3, 256, 192), 0.5), torch.full((1, 256, 192), 0.5)
+    place = view.project(points, torch.zeros(1, dtype=torch.int64))[0]
+    shoulders = (place[5, :2] + place[6, :2]) / 2
+    span = (place[5, :2] - place[6, :2]).norm()
+    for seed in range(8):
+        dice = Dice(seed)
+        out, inverse, covered = lay_collars(dice, view, points, picture, person, None, 1.0)
+        changed = (out != picture).any(1)
+        assert torch.equal(changed, inverse != person)
+        assert torch.equal(covered, changed)
+        assert (inverse >= person).all()
+        y, x = changed[0].nonzero().float().unbind(1)
+        middle = torch.stack([x.mean(), y.mean()])
+        assert (middle - shoulders).norm() < 0.3 * span
+        assert 0.5 * span < x.max() - x.min() < 1.3 * span
+        assert x.min() < shoulders[0] < x.max()
+        none = lay_collars(Dice(seed), view, points, picture, person, None, 0.0)
+        assert torch.equal(none[0], picture)
+        assert not none[2].any()
 
 
 def test_an_open_jacket_shows_the_shirt_in_front_only(body: bodies.Body) -> None:
