@@ -176,7 +176,7 @@ class KeypointsToMasks(io.ComfyNode):
         crop_size: int = 512,
         crop_padding: float = 0.25,
         missing: str = MISSING[0],
-        threshold: float = 0.3,
+        threshold: float = shared.AS_KEPT,
         image: torch.Tensor | None = None,
         steady: int = 0,
     ) -> Any:
@@ -190,6 +190,7 @@ class KeypointsToMasks(io.ComfyNode):
         check_choice("missing", missing, MISSING)
         check_number("crop_size", crop_size, *CROP_LIMITS)
         poses = poses_with_frames(pose_keypoint)
+        threshold = shared.least_score(threshold, pose_keypoint)
         frames = None if image is None else Frames(image)
         count = match_frames(len(poses), None if frames is None else len(frames))
         size_hw = poses[0].image_hw if frames is None else frames.size_hw

@@ -20,6 +20,7 @@ from .sockets import (
     pose_output,
     schema,
     write_poses,
+    written_threshold,
 )
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class SelectPeople(io.ComfyNode):
         frame: int = 0,
         min_similarity: float = 0.2,
         min_inside: float = 0.5,
-        threshold: float = 0.3,
+        threshold: float = shared.AS_KEPT,
         box_format: str = BOX_FORMATS[0],
         boxes: Any = None,
         mask: torch.Tensor | None = None,
@@ -154,6 +155,7 @@ class SelectPeople(io.ComfyNode):
         check_choice("order", order, ORDERS)
         check_choice("across_frames", across_frames, ACROSS)
         frames = keep_ids(poses_with_frames(pose_keypoint), track_ids)
+        threshold = shared.least_score(threshold, pose_keypoint)
         wanted = parse_indices(indices)
         areas = read_bbox(boxes, len(frames), box_format)
         masks = read_masks(mask, len(frames), frames[0].image_hw)
@@ -214,14 +216,3 @@ def keep_ids(frames: list[People], track_ids: str) -> list[People]:
 
 def _ids(people: People) -> list[int]:
     return [] if people.track_ids is None else people.track_ids.tolist()
-
-
-def written_threshold(pose_keypoint: Any) -> float | None:
-    """The score that points needed to be shown in a POSE_KEYPOINT of ours; None for others'."""
-    for frame in pose_keypoint if isinstance(pose_keypoint, list) else []:
-        people = frame.get("people") if isinstance(frame, dict) else None
-        for person in people or []:
-            ours = person.get("dwpose") if isinstance(person, dict) else None
-            if isinstance(ours, dict) and isinstance(ours.get("threshold"), (int, float)):
-                return float(ours["threshold"])
-    return None

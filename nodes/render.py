@@ -55,7 +55,7 @@ class DrawPoseMap(io.ComfyNode):
                     "How much the drawing covers what is behind it: 0 not at all, 1 fully. The "
                     "mask does not change.",
                 ),
-                *shared.threshold_inputs(),
+                *shared.threshold_inputs(of_keypoints=True),
                 advanced(_scale_input("line_scale", "the width of limbs and hand lines")),
                 advanced(_scale_input("dot_scale", "the radius of dots")),
                 advanced(
@@ -118,7 +118,7 @@ class DrawPoseMap(io.ComfyNode):
         parts = shared.Parts(
             body, hands, face, feet, body_threshold, hand_threshold, face_threshold, feet_threshold
         )
-        drawing = parts.draw_options(style)
+        drawing = parts.as_kept(pose_keypoint).draw_options(style)
         drawing |= {
             "line_scale": line_scale,
             "dot_scale": dot_scale,

@@ -362,3 +362,19 @@ def read_poses(pose_keypoint: Any) -> list[People]:
     from ..dwpose.io.openpose_json import from_pose_keypoint
 
     return from_pose_keypoint(pose_keypoint, on_frame=check_interrupt)
+
+
+def written_threshold(pose_keypoint: Any) -> float | None:
+    """The least score that points needed to be shown in a POSE_KEYPOINT of ours.
+
+    Returns:
+        a score; the lowest where its people were written with several; None for other packs'.
+    """
+    found = []
+    for frame in pose_keypoint if isinstance(pose_keypoint, list) else [pose_keypoint]:
+        people = frame.get("people") if isinstance(frame, dict) else None
+        for person in people or []:
+            ours = person.get("dwpose") if isinstance(person, dict) else None
+            if isinstance(ours, dict) and isinstance(ours.get("threshold"), (int, float)):
+                found.append(float(ours["threshold"]))
+    return min(found, default=None)

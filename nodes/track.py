@@ -9,7 +9,6 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from . import options as shared
 from .live import work_aside
-from .people import written_threshold
 from .render import match_frames, poses_with_frames
 from .sockets import (
     Frames,
@@ -21,6 +20,7 @@ from .sockets import (
     pose_output,
     schema,
     write_poses,
+    written_threshold,
 )
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class TrackAndSmooth(io.ComfyNode):
         ids: str = IDS[0],
         min_similarity: float = 0.15,
         wait: float = 1.0,
-        threshold: float = 0.3,
+        threshold: float = shared.AS_KEPT,
         image: torch.Tensor | None = None,
     ) -> Any:
         """Track frame by frame, then mend and smooth the whole."""
@@ -158,6 +158,7 @@ class TrackAndSmooth(io.ComfyNode):
         check_choice("ids", ids, IDS)
         check_number("fps", fps, *FPS_LIMITS)
         poses = poses_with_frames(pose_keypoint)
+        threshold = shared.least_score(threshold, pose_keypoint)
         frames = None if image is None else Frames(image)
         if frames is not None and len(frames) != len(poses):
             match_frames(len(poses), len(frames))

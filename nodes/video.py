@@ -227,7 +227,7 @@ class DrawPoseVideo(io.ComfyNode):
                     default=False,
                     tooltip="Draw over the frames of the connected video instead of on black.",
                 ),
-                *shared.threshold_inputs(),
+                *shared.threshold_inputs(of_keypoints=True),
                 advanced(
                     io.Int.Input(
                         "crf",
@@ -286,7 +286,7 @@ class DrawPoseVideo(io.ComfyNode):
         parts = shared.Parts(
             body, hands, face, feet, body_threshold, hand_threshold, face_threshold, feet_threshold
         )
-        drawing = parts.draw_options(style)
+        drawing = parts.as_kept(pose_keypoint).draw_options(style)
         check_number("fps", fps, *FPS_LIMITS)
         if over_video and video is None:
             raise ValueError("over_video needs a video; connect the one that the keypoints are of")
