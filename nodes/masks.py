@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from . import options as shared
-from .render import match_frames, poses_with_frames
+from .render import match_frames, poses_with_frames, shared_size
 from .sockets import (
     Frames,
     Progress,
@@ -193,7 +193,7 @@ class KeypointsToMasks(io.ComfyNode):
         threshold = shared.least_score(threshold, pose_keypoint)
         frames = None if image is None else Frames(image)
         count = match_frames(len(poses), None if frames is None else len(frames))
-        size_hw = poses[0].image_hw if frames is None else frames.size_hw
+        size_hw = shared_size(poses) if frames is None else frames.size_hw
 
         regions: list[list[Region]] = []
         for people in poses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
@@ -75,7 +76,8 @@ class SelectPeople(io.ComfyNode):
                     default=0,
                     min=-100000,
                     max=100000,
-                    tooltip="Frame to choose in when following, from 0; -1 is the last.",
+                    tooltip="Frame to choose in when following, from 0; -1 is the last. Where the "
+                    "rules find nobody in it, the nearest frame where they do.",
                 ),
                 advanced(
                     shared.unit_input(
@@ -180,11 +182,10 @@ class SelectPeople(io.ComfyNode):
                 raise ValueError(
                     f"frame {frame} does not exist; choose one of 0 to {len(frames) - 1}"
                 )
-            check_interrupt()
-            chosen = choose(frame % len(frames))
+            start, chosen = nearest_choice(choose, frame % len(frames), len(frames))
             steps = itertools.count(1)
             kept = follow_people(
-                frames, chosen, frame, min_similarity, threshold, lambda: progress(next(steps))
+                frames, chosen, start, min_similarity, threshold, lambda: progress(next(steps))
             )
         else:
             for index, people in enumerate(frames):
@@ -193,6 +194,25 @@ class SelectPeople(io.ComfyNode):
         around = write_boxes(Boxes(pose_boxes(people, threshold)) for people in kept)
         keypoints = write_poses(kept, written_threshold(pose_keypoint))
         return io.NodeOutput(keypoints, around, max(map(len, kept), default=0))
+
+
+def nearest_choice(choose: Callable[[int], Any], frame: int, frames: int) -> tuple[int, Any]:
+    """Choose people in a frame, or in the nearest one where there is anybody to choose.
+
+    Args:
+        choose: gives the indices of the people chosen in a frame.
+        frame: the frame wanted, from 0.
+        frames: how many there are.
+
+    Returns:
+        the frame, and the indices of its people; of two as near the earlier frame.
+    """
+    for index in sorted(range(frames), key=lambda i: (abs(i - frame), i)):
+        check_interrupt()
+        chosen = choose(index)
+        if len(chosen):
+            return index, chosen
+    return frame, []
 
 
 def keep_ids(frames: list[People], track_ids: str) -> list[People]:

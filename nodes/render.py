@@ -128,7 +128,7 @@ class DrawPoseMap(io.ComfyNode):
         poses = poses_with_frames(pose_keypoint)
         frames = None if image is None else Frames(image)
         count = match_frames(len(poses), None if frames is None else len(frames))
-        source_hw = poses[0].image_hw if frames is None else frames.size_hw
+        source_hw = shared_size(poses, size) if frames is None else frames.size_hw
         size_hw = shared.output_size(size, source_hw, resolution, width, height)
         maps = ImageWriter(count, size_hw)
         masks = torch.empty((count, *size_hw), dtype=torch.float32)
@@ -244,6 +244,32 @@ def poses_with_frames(pose_keypoint: Any) -> list[People]:
             "pose_keypoint has no frames; connect the POSE_KEYPOINT output of a node that ran"
         )
     return poses
+
+
+def shared_size(poses: list[People], size: str = shared.SIZE_MODES[0]) -> tuple[int, int]:
+    """The size of the pictures that poses are of, for what has one size for all frames.
+
+    Args:
+        poses: of each frame, at least one.
+        size: one of `options.SIZE_MODES`; for the last, which stretches, any sizes will do.
+
+    Returns:
+        height and width in pixels of the first frame with people, else of the first.
+
+    Raises:
+        ValueError: pictures have other proportions, so that poses would be squeezed.
+    """
+    shown = [(index, people.image_hw) for index, people in enumerate(poses) if len(people)]
+    first, (height, width) = shown[0] if shown else (0, poses[0].image_hw)
+    for index, (own_height, own_width) in shown if size != shared.SIZE_MODES[2] else ():
+        # One part in a hundred, for sizes that were rounded.
+        if abs(own_height * width - height * own_width) > 0.01 * height * own_width:
+            raise ValueError(
+                f"pose_keypoint has frames of different proportions ({width}x{height} in frame "
+                f"{first}, {own_width}x{own_height} in frame {index}); give those of one size at "
+                "a time"
+            )
+    return height, width
 
 
 def match_frames(poses: int, images: int | None) -> int:

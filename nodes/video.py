@@ -12,7 +12,7 @@ from .film import VideoFrames, open_video, temporary_path
 from .live import LiveProgress
 from .memory import PoseModel
 from .models import UsesDefaultModel
-from .render import poses_with_frames
+from .render import poses_with_frames, shared_size
 from .running import again_with_less
 from .sockets import (
     advanced,
@@ -291,7 +291,8 @@ class DrawPoseVideo(io.ComfyNode):
         if over_video and video is None:
             raise ValueError("over_video needs a video; connect the one that the keypoints are of")
         poses = poses_with_frames(pose_keypoint)
-        size_hw = shared.output_size(size, poses[0].image_hw, resolution, width, height)
+        source_hw = shared_size(poses, size)
+        size_hw = shared.output_size(size, source_hw, resolution, width, height)
         path = temporary_path("mp4")
         with nullcontext() if video is None else open_video(video, with_sound=True) as source:
             write_film(path, poses, size_hw, fps, source, over_video, crf, drawing)

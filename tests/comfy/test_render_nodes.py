@@ -140,6 +140,23 @@ def test_other_packs_poses_are_drawn(render):
     assert not masks[1].any()
 
 
+def test_frames_of_other_proportions_are_told(render, poses, pack):
+    mixed = poses(1) + poses(1, hw=(64, 96))
+    told = r"64x96 in frame 0, 96x64 in frame 1.*one size at a time"
+    for size in ("as input", "short side"):
+        with pytest.raises(ValueError, match=told):
+            draw(render, mixed, size=size, resolution=64)
+    with pytest.raises(ValueError, match=told):
+        pack("nodes.masks").KeypointsToMasks.execute(mixed)
+    with pytest.raises(ValueError, match=told):
+        pack("nodes.video").DrawPoseVideo.execute(mixed)
+    # Stretched where that is asked for; the same proportions, or nobody, need nothing.
+    assert draw(render, mixed, size="width x height", width=32, height=40)[0].shape[1:3] == (40, 32)
+    assert draw(render, mixed, image=torch.zeros(1, 50, 60, 3))[0].shape[1:3] == (50, 60)
+    assert draw(render, poses(1) + poses(1, hw=(192, 128)))[0].shape == (2, *HW, 3)
+    assert draw(render, poses(0, hw=(9, 90)) + poses(1))[0].shape == (2, *HW, 3)
+
+
 def test_faults_are_told(render, poses):
     with pytest.raises(ValueError, match="style must be one of"):
         draw(render, poses(1), "cubism")
