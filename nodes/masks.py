@@ -189,9 +189,9 @@ class KeypointsToMasks(io.ComfyNode):
         check_choice("shape", shape, SHAPES)
         check_choice("missing", missing, MISSING)
         check_number("crop_size", crop_size, *CROP_LIMITS)
-        poses = poses_with_frames(pose_keypoint)
-        threshold = shared.least_score(threshold, pose_keypoint)
         frames = None if image is None else Frames(image)
+        poses = poses_with_frames(pose_keypoint, frames)
+        threshold = shared.least_score(threshold, pose_keypoint)
         count = match_frames(len(poses), None if frames is None else len(frames))
         size_hw = shared_size(poses) if frames is None else frames.size_hw
 

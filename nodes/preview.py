@@ -69,9 +69,9 @@ class PreviewKeypoints(io.ComfyNode):
         """Write pictures and keypoints for the page."""
         import folder_paths  # pyright: ignore[reportMissingImports]
 
-        poses = poses_with_frames(pose_keypoint)
-        threshold = shared.least_score(threshold, pose_keypoint)
         frames = None if image is None else Frames(image)
+        poses = poses_with_frames(pose_keypoint, frames)
+        threshold = shared.least_score(threshold, pose_keypoint)
         count = match_frames(len(poses), None if frames is None else len(frames))
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             f"DWPose_preview_{os.urandom(4).hex()}", folder_paths.get_temp_directory()

@@ -125,8 +125,8 @@ class DrawPoseMap(io.ComfyNode):
             "confidence_alpha": fade_uncertain,
         }
         colour = read_colour(background)
-        poses = poses_with_frames(pose_keypoint)
         frames = None if image is None else Frames(image)
+        poses = poses_with_frames(pose_keypoint, frames)
         count = match_frames(len(poses), None if frames is None else len(frames))
         source_hw = shared_size(poses, size) if frames is None else frames.size_hw
         size_hw = shared.output_size(size, source_hw, resolution, width, height)
@@ -232,13 +232,17 @@ def read_colour(text: str) -> tuple[int, int, int]:
     )
 
 
-def poses_with_frames(pose_keypoint: Any) -> list[People]:
+def poses_with_frames(pose_keypoint: Any, frames: Frames | None = None) -> list[People]:
     """Read a POSE_KEYPOINT that must have at least one frame.
+
+    Args:
+        pose_keypoint: the keypoints.
+        frames: the pictures, whose size is taken where the keypoints do not say theirs.
 
     Raises:
         ValueError, TypeError: it has none, or cannot be understood.
     """
-    poses = read_poses(pose_keypoint)
+    poses = read_poses(pose_keypoint, None if frames is None else frames.size_hw)
     if not poses:
         raise ValueError(
             "pose_keypoint has no frames; connect the POSE_KEYPOINT output of a node that ran"

@@ -350,18 +350,27 @@ def keep_pupils(keypoints: list[dict[str, Any]], pupils: Sequence[list[list[floa
                 face[-len(both) :] = both
 
 
-def read_poses(pose_keypoint: Any) -> list[People]:
+def read_poses(pose_keypoint: Any, image_hw: tuple[int, int] | None = None) -> list[People]:
     """Read a POSE_KEYPOINT of any pack: one `People` for each frame, in pixels of its canvas.
 
     Nothing that was handed in is changed.
+
+    Args:
+        pose_keypoint: the keypoints.
+        image_hw: height and width of the picture that they are of, where no frame says it.
 
     Raises:
         ValueError, TypeError: it cannot be understood; says what is wrong.
         InterruptProcessingException: the user cancelled.
     """
-    from ..dwpose.io.openpose_json import from_pose_keypoint
+    from ..dwpose.io.openpose_read import UnknownCanvasError, from_pose_keypoint
 
-    return from_pose_keypoint(pose_keypoint, on_frame=check_interrupt)
+    try:
+        return from_pose_keypoint(pose_keypoint, on_frame=check_interrupt)
+    except UnknownCanvasError:
+        if image_hw is None:
+            raise
+        return from_pose_keypoint(pose_keypoint, canvas_hw=image_hw, on_frame=check_interrupt)
 
 
 def written_threshold(pose_keypoint: Any) -> float | None:

@@ -157,9 +157,9 @@ class TrackAndSmooth(io.ComfyNode):
 
         check_choice("ids", ids, IDS)
         check_number("fps", fps, *FPS_LIMITS)
-        poses = poses_with_frames(pose_keypoint)
-        threshold = shared.least_score(threshold, pose_keypoint)
         frames = None if image is None else Frames(image)
+        poses = poses_with_frames(pose_keypoint, frames)
+        threshold = shared.least_score(threshold, pose_keypoint)
         if frames is not None and len(frames) != len(poses):
             match_frames(len(poses), len(frames))
             frames = None  # a single picture of many frames says nothing about movement

@@ -27,6 +27,10 @@ _MAX_DEPTH: Final = 6
 _MAX_CANVAS_PX: Final = 1_000_000
 
 
+class UnknownCanvasError(ValueError):
+    """No frame says how large its picture is, and neither does the caller."""
+
+
 @dataclass(frozen=True)
 class _Person:
     where: str
@@ -74,6 +78,7 @@ def from_pose_keypoint(
         key or OpenPose's "person_id"); people without have -1.
 
     Raises:
+        UnknownCanvasError: a ValueError; neither a frame nor `canvas_hw` says a size.
         TypeError, ValueError: something cannot be read; the message names its place, such as
             "frame 3, person 1, face_keypoints_2d" (counted from 0).
     """
@@ -230,10 +235,10 @@ def _canvases(
     filled = [size or fallback for size in sizes]
     known = [size for size in filled if size is not None]
     if len(known) < len(filled):
-        raise ValueError(
-            f"frame {filled.index(None)}: has no canvas_height and canvas_width; "
-            "say how large its picture is (canvas_hw; in ComfyUI save the keypoints as JSON and "
-            "set canvas_width and canvas_height of Load Keypoints)"
+        raise UnknownCanvasError(
+            f"frame {filled.index(None)}: has no canvas_height and canvas_width; say how large its "
+            "picture is (canvas_hw; in ComfyUI connect the image, or save the keypoints as JSON "
+            "and set canvas_width and canvas_height of Load Keypoints)"
         )
     return known
 
