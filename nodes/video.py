@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
@@ -242,7 +242,8 @@ class DrawPoseVideo(io.ComfyNode):
                     "video",
                     optional=True,
                     tooltip="The video that the keypoints are of: its frame times, for which fps "
-                    "does not count then, its sound, and its frames with over_video.",
+                    "does not count then, its sound, and its frames with over_video. Keypoints of "
+                    "a single frame are drawn on all of its frames.",
                 ),
             ],
             outputs=[
@@ -313,7 +314,7 @@ def write_film(
 
     Args:
         path: of the new film.
-        poses: of each frame.
+        poses: of each frame; a single one is drawn on every frame of the source.
         size_hw: height and width of the film in pixels.
         fps: frames a second, where there is no source.
         source: what the poses are of.
@@ -330,19 +331,23 @@ def write_film(
     from ..dwpose.render import draw_pose_map, overlay
     from .render import resized
 
-    sound = None
+    sound, count, shown = None, len(poses), iter(poses)
+    if source is not None and count == 1:
+        count, shown = source.total or 1, repeat(poses[0])
     if source is not None:
         # Sound of the whole would go on after a piece of the pictures; totals are estimates, and
         # where sound ends half a second later nobody minds.
-        rest = 0 if source.total is None else source.total - len(poses)
-        sound = source.audio if rest <= max(0.5 * source.fps, 0.02 * len(poses)) else None
-    progress = LiveProgress(len(poses))
+        rest = 0 if source.total is None else source.total - count
+        sound = source.audio if rest <= max(0.5 * source.fps, 0.02 * count) else None
+    progress = LiveProgress(count)
     frames = None if source is None else source.frames()
     rate, base = (fps, TICK) if source is None else (source.fps, source.time_base)
     with FilmWriter(path, size_hw, base, rate, sound, crf) as writer:
-        for index, people in enumerate(poses):
+        for index, people in enumerate(shown):
             frame = None if frames is None else next(frames, None)
             if frames is not None and frame is None:
+                if index and len(poses) == 1:
+                    break
                 raise ValueError(
                     f"video has {index} frames and pose_keypoint {len(poses)}; connect the video "
                     "that the keypoints are of"
@@ -352,4 +357,4 @@ def write_film(
             else:
                 picture = draw_pose_map(people, size_hw, **drawing)
             writer.add(picture, round(index / fps / base) if frame is None else frame.ticks)
-            progress.show(index + 1, lambda shown=picture: shown)
+            progress.show(index + 1, lambda made=picture: made, max(count, index + 1))

@@ -287,6 +287,17 @@ def test_sound_is_left_out_for_a_piece(node, poses, impl, film_file):
         assert len(found.streams.audio) == 0
 
 
+def test_a_single_pose_is_drawn_on_every_frame(node, poses, impl, film_file, memory_video):
+    source = impl.VideoFromFile(str(film_file))
+    [video] = node.DrawPoseVideo.execute(poses[:1], video=source).args
+    assert film_times(video.file) == film_times(str(film_file))
+    assert all(frame.max() > 150 for frame in film_frames(video.file))
+    with av.open(video.file) as found:
+        assert len(found.streams.audio) == 1
+    [one] = node.DrawPoseVideo.execute(poses[:1], video=memory_video(1)).args
+    assert len(film_frames(one.file)) == 1
+
+
 def test_a_video_that_is_too_short_is_told_and_leaves_no_file(
     node, poses, memory_video, folder_paths
 ):
