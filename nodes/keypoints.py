@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from .folders import find_path, is_inside, list_files
+from .folders import find_path, folder_of, is_inside, list_files
 from .render import poses_with_frames
 from .sockets import (
     advanced,
@@ -240,7 +240,7 @@ class LoadKeypoints(io.ComfyNode):
         found = find_path(name)
         if not os.path.exists(found):
             raise FileNotFoundError(
-                f"there is no file {name!r}; put it into the input folder and press R"
+                f"there is no file {name!r}; put it into the {folder_of(name)} folder and press R"
             )
         if bool(canvas_width) != bool(canvas_height):
             raise ValueError("give both canvas_width and canvas_height, or leave both at 0")

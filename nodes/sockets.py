@@ -137,7 +137,7 @@ def check_number(name: str, value: float, least: float, most: float) -> None:
         ValueError: it is less or more, or not a number.
     """
     if not least <= value <= most:
-        raise ValueError(f"{name} must be from {least:g} to {most:g}, got {value:g}")
+        raise ValueError(f"{name} must be from {least:.10g} to {most:.10g}, got {value:.10g}")
 
 
 # --- progress --------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class Frames:
         image: float [B, H, W, C] or [H, W, C] in 0..1 with 1, 3 or 4 channels, on any device.
 
     Raises:
-        ValueError: another shape.
+        ValueError: another shape, or no frames.
     """
 
     def __init__(self, image: torch.Tensor) -> None:
@@ -211,6 +211,8 @@ class Frames:
                 f"image must be an IMAGE [frames, height, width, 1, 3 or 4 channels], got "
                 f"{list(image.shape)}; connect an image output"
             )
+        if not len(image):
+            raise ValueError("image has no frames; connect an output that gives at least one")
         self._image = image
 
     def __len__(self) -> int:

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from ..dwpose.types import Boxes, People
 
 
+ESTIMATE_LIMITS = (1, 8)
+DETECT_LIMITS = (1, 1000)
+FRAME_LIMITS = (0, 10_000_000)
+BATCH_LIMITS = (0, 256)
+
+
 class VideoToKeypoints(UsesDefaultModel):
     """A film in, everybody's keypoints out."""
 
@@ -53,8 +59,8 @@ class VideoToKeypoints(UsesDefaultModel):
                 io.Int.Input(
                     "estimate_every",
                     default=4,
-                    min=1,
-                    max=8,
+                    min=ESTIMATE_LIMITS[0],
+                    max=ESTIMATE_LIMITS[1],
                     tooltip="Of so many frames one is looked at; those between are filled in where "
                     "everybody moves evenly, else looked at too, from the middle on. 1 = every "
                     "frame: slower, and a little better for fast movement.",
@@ -62,8 +68,8 @@ class VideoToKeypoints(UsesDefaultModel):
                 io.Int.Input(
                     "detect_every",
                     default=60,
-                    min=1,
-                    max=1000,
+                    min=DETECT_LIMITS[0],
+                    max=DETECT_LIMITS[1],
                     tooltip="Look for people anew after so many frames at the latest. Otherwise "
                     "that happens at cuts, when something moves where nobody is known, and when "
                     "somebody is lost.",
@@ -71,8 +77,8 @@ class VideoToKeypoints(UsesDefaultModel):
                 io.Int.Input(
                     "frame_limit",
                     default=0,
-                    min=0,
-                    max=10_000_000,
+                    min=FRAME_LIMITS[0],
+                    max=FRAME_LIMITS[1],
                     tooltip="Only so many frames from the beginning, to try something out; 0 = "
                     "the whole video.",
                 ),
@@ -83,8 +89,8 @@ class VideoToKeypoints(UsesDefaultModel):
                     io.Int.Input(
                         "batch",
                         default=0,
-                        min=0,
-                        max=256,
+                        min=BATCH_LIMITS[0],
+                        max=BATCH_LIMITS[1],
                         optional=True,
                         tooltip="For a GPU: look at every frame, with the detector, and at so many "
                         "frames together, instead of following boxes; estimate_every and "
@@ -133,6 +139,10 @@ class VideoToKeypoints(UsesDefaultModel):
         from ..dwpose.second_look import SecondLookOptions
         from ..dwpose.stream import make_follower
 
+        check_number("estimate_every", estimate_every, *ESTIMATE_LIMITS)
+        check_number("detect_every", detect_every, *DETECT_LIMITS)
+        check_number("frame_limit", frame_limit, *FRAME_LIMITS)
+        check_number("batch", batch, *BATCH_LIMITS)
         chosen = cls.choose_model(model)
         chosen.prepare()
         follower = make_follower(

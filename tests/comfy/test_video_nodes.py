@@ -217,6 +217,9 @@ def test_what_is_no_video_is_told(node, make_model, impl, tmp_path):
     text.write_text("no film")
     with pytest.raises(ValueError, match="not a film"):
         node.VideoToKeypoints.execute(impl.VideoFromFile(str(text)), model=make_model())
+    for name, value in (("frame_limit", -1), ("estimate_every", 0), ("detect_every", 0)):
+        with pytest.raises(ValueError, match=rf"{name} must be from \d+ to \d+, got {value}$"):
+            node.VideoToKeypoints.execute(None, model=make_model(), **{name: value})
     empty = SimpleNamespace(images=torch.zeros(0, 8, 8, 3), frame_rate=Fraction(1), audio=None)
     with pytest.raises(ValueError, match="no frames"):
         node.VideoToKeypoints.execute(impl.VideoFromComponents(empty), model=make_model())
