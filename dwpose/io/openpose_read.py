@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .. import skeleton
 from ..types import Boxes, People
-from .openpose_extra import Extra, integer, merge, read_extra
+from .openpose_extra import Extra, integer, merge, move_feet, read_extra
 from .openpose_layout import EXTRA_KEY, PARTS
 from .openpose_lists import read_person
 from .openpose_units import RawPerson, to_pixels
@@ -267,6 +267,8 @@ def _join(persons: list[_Person], canvas_hw: tuple[int, int], swap_hands: bool) 
     scores = np.zeros((count, 134), np.float32)
     boxes = np.zeros((count, 5), np.float32)
     for i, person in enumerate(persons):
+        if person.extra is not None:
+            move_feet(person.raw, person.extra, canvas_hw)
         around = _box_around(person.raw)
         if person.extra is None:
             points[i], scores[i], boxes[i] = person.raw.points, person.raw.c, around
