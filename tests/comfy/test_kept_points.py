@@ -131,3 +131,19 @@ def test_the_lowest_of_several_thresholds_counts(pack, frames):
     assert read(mixed) == 0.2
     assert read(mixed[2]) == 0.4
     assert read([None, {"people": None}, {"people": [None, {"dwpose": {}}]}]) is None
+
+
+@pytest.mark.parametrize("style", ["dwpose", "dwpose-feet", "xinsir"])
+@pytest.mark.parametrize(
+    "thresholds", [{}, {"hand": 0.1}, {"body": 0.05, "feet": 0.4}, {"body": 0.7}, {"face": 0.0}]
+)
+def test_the_estimators_picture_is_drawn_again(pack, frames, style, thresholds):
+    options, types = pack("nodes.options"), pack("dwpose.types")
+    scores = np.random.default_rng(0).uniform(0.01, 1, (1, 133)).astype(np.float32)
+    boxes = types.Boxes(frames[0].boxes.xyxy)
+    people = types.People(frames[0].keypoints, scores, boxes, frames[0].image_hw)
+    parts = options.Parts(**{f"{part}_threshold": value for part, value in thresholds.items()})
+    expected = pack("dwpose.render").draw_pose_map(people, **parts.draw_options(style))
+    pose = pack("nodes.sockets").write_poses([parts.hide(people)], parts.shown_threshold())
+    maps = pack("nodes.render").DrawPoseMap.execute(pose, style).args[0]
+    np.testing.assert_array_equal(np.rint(maps[0].numpy() * 255), expected)
