@@ -120,7 +120,7 @@ class PoseEstimator(UsesDefaultModel):
         check_choice("order", order, ORDERS)
         frames = Frames(image)
         size_hw = shared.output_size(size, frames.size_hw, resolution, width, height)
-        given = read_bbox(boxes, len(frames))
+        given = read_bbox(boxes, len(frames), size_hw=frames.size_hw)
         masks = read_masks(mask, len(frames), frames.size_hw)
         chosen = cls.choose_model(model)
         maps = ImageWriter(len(frames), size_hw)
@@ -274,7 +274,7 @@ class EstimateKeypoints(UsesDefaultModel):
         check_choice("order", order, ORDERS)
         check_choice("box_format", box_format, BOX_FORMATS)
         frames = Frames(image)
-        given = read_bbox(boxes, len(frames), box_format)
+        given = read_bbox(boxes, len(frames), box_format, frames.size_hw)
         masks = read_masks(mask, len(frames), frames.size_hw)
         if sum(region is not None for region in (given, segs, masks)) > 1:
             raise ValueError("boxes, segs and mask exclude each other; connect one of them")

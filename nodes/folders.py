@@ -51,6 +51,16 @@ def find_path(name: str) -> str:
     return path
 
 
+def folder_of(name: str) -> str:
+    """Which of ComfyUI's folders a name for `find_path` leads into: "input" or "output".
+
+    Raises:
+        ValueError: neither.
+    """
+    path = find_path(name)
+    return next(kind for kind, root in _roots().items() if is_inside(path, root))
+
+
 def is_inside(path: str, root: str) -> bool:
     """Whether an absolute path is a folder or lies inside it."""
     try:

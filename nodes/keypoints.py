@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from .folders import find_path, is_inside, list_files
-from .people import written_threshold
+from .folders import find_path, folder_of, is_inside, list_files
 from .render import poses_with_frames
 from .sockets import (
     advanced,
@@ -19,6 +18,7 @@ from .sockets import (
     pose_output,
     schema,
     write_poses,
+    written_threshold,
 )
 
 if TYPE_CHECKING:
@@ -240,16 +240,16 @@ class LoadKeypoints(io.ComfyNode):
         found = find_path(name)
         if not os.path.exists(found):
             raise FileNotFoundError(
-                f"there is no file {name!r}; put it into the input folder and press R"
+                f"there is no file {name!r}; put it into the {folder_of(name)} folder and press R"
             )
         if bool(canvas_width) != bool(canvas_height):
             raise ValueError("give both canvas_width and canvas_height, or leave both at 0")
         check_interrupt()
         canvas_hw = (canvas_height, canvas_width) if canvas_width else None
-        frames = _read(Path(found), canvas_hw, swap_hands)
+        frames, threshold = _read(Path(found), canvas_hw, swap_hands)
         if not frames:
             raise ValueError(f"{name!r} has no frames; choose a file with keypoints")
-        return io.NodeOutput(write_poses(frames), len(frames))
+        return io.NodeOutput(write_poses(frames, threshold), len(frames))
 
 
 def _choose(file: Any, path: Any) -> str:
@@ -260,36 +260,30 @@ def _choose(file: Any, path: Any) -> str:
     return str(path)
 
 
-def _read(path: Path, canvas_hw: tuple[int, int] | None, swap_hands: bool) -> list[People]:
+def _read(
+    path: Path, canvas_hw: tuple[int, int] | None, swap_hands: bool
+) -> tuple[list[People], float | None]:
+    """Return the people of each frame, and the score that they were written with."""
     from ..dwpose.io import coco, openpose_json
-    from ..dwpose.io.openpose_read import parse_json
     from ..dwpose.io.ticking import ticking
 
-    options: dict[str, Any] = {
-        "canvas_hw": canvas_hw,
-        "swap_hands": swap_hands,
-        "on_frame": check_interrupt,
-    }
-    document = None
-    if not path.is_dir():
-        try:
-            document = parse_json(path.read_bytes(), check_interrupt)
-        except ValueError as error:
-            raise ValueError(f"{path.name}: {error}; choose a JSON file") from error
+    documents = openpose_json.load_documents(path, on_frame=check_interrupt)
+    document = None if path.is_dir() else documents[path.name]
     try:
         if isinstance(document, dict) and "annotations" in document:
             dataset = coco.read_annotations(document, check_interrupt)
-            return [
-                dataset.people(image_id) for image_id in ticking(dataset.images, check_interrupt)
-            ]
+            images = ticking(dataset.images, check_interrupt)
+            return [dataset.people(image_id) for image_id in images], None
         first = document[0] if isinstance(document, list) and document else None
         if isinstance(first, dict) and "image_id" in first:
-            return _read_results(document, canvas_hw)
-        if document is None:
-            return openpose_json.load(path, **options)
-        return openpose_json.from_pose_keypoint(document, **options)
+            return _read_results(document, canvas_hw), None
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path.name}: {error}") from error
+    frames = openpose_json.read_documents(
+        documents, canvas_hw=canvas_hw, swap_hands=swap_hands, on_frame=check_interrupt
+    )
+    written = [written_threshold(one) for one in documents.values()]
+    return frames, min((one for one in written if one is not None), default=None)
 
 
 def _read_results(document: Any, canvas_hw: tuple[int, int] | None) -> list[People]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from . import options as shared
-from .render import match_frames, poses_with_frames
+from .render import match_frames, poses_with_frames, shared_size
 from .sockets import (
     Frames,
     Progress,
@@ -176,7 +176,7 @@ class KeypointsToMasks(io.ComfyNode):
         crop_size: int = 512,
         crop_padding: float = 0.25,
         missing: str = MISSING[0],
-        threshold: float = 0.3,
+        threshold: float = shared.AS_KEPT,
         image: torch.Tensor | None = None,
         steady: int = 0,
     ) -> Any:
@@ -189,10 +189,11 @@ class KeypointsToMasks(io.ComfyNode):
         check_choice("shape", shape, SHAPES)
         check_choice("missing", missing, MISSING)
         check_number("crop_size", crop_size, *CROP_LIMITS)
-        poses = poses_with_frames(pose_keypoint)
         frames = None if image is None else Frames(image)
+        poses = poses_with_frames(pose_keypoint, frames)
+        threshold = shared.least_score(threshold, pose_keypoint)
         count = match_frames(len(poses), None if frames is None else len(frames))
-        size_hw = poses[0].image_hw if frames is None else frames.size_hw
+        size_hw = shared_size(poses) if frames is None else frames.size_hw
 
         regions: list[list[Region]] = []
         for people in poses:

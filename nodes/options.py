@@ -10,7 +10,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from ..dwpose.style_names import STYLE_NAMES
 from .regions import BOX_FORMATS
-from .sockets import BBOX_TYPE, advanced, check_choice, check_number
+from .sockets import BBOX_TYPE, advanced, check_choice, check_number, written_threshold
 
 if TYPE_CHECKING:
     from ..dwpose.types import People
@@ -25,6 +25,8 @@ PARTS = ("body", "hands", "face", "feet")
 _THRESHOLDS = ("body", "hand", "face", "feet")
 STYLES_OWN = -1.0
 """Threshold that stands for the style's own rule."""
+AS_KEPT = -1.0
+"""Threshold that stands for the one which keypoints were made with."""
 # dwpose.types.DEFAULT_THRESHOLD, which is not imported here because numpy comes with it.
 _USUAL = 0.3
 
@@ -57,9 +59,19 @@ def side_input(name: str, default: int, tooltip: str, least: int = 8) -> Any:
     return io.Int.Input(name, default=default, min=least, max=MAX_SIDE, step=8, tooltip=tooltip)
 
 
-def counted_input() -> Any:
-    """From which score on a point counts."""
-    return unit_input("threshold", 0.3, "Least score, 0..1, of a point that counts as visible.")
+def counted_input(
+    tooltip: str = "Least score, 0..1, of a point that counts as visible.",
+) -> Any:
+    """From which score on a point counts; `least_score` says what it means."""
+    return io.Float.Input(
+        "threshold",
+        default=AS_KEPT,
+        min=AS_KEPT,
+        max=1.0,
+        step=0.05,
+        tooltip=f"{tooltip} -1 = those shown in the keypoints: 0.3, or as DWPose Estimator was "
+        "set.",
+    )
 
 
 def image_input() -> Any:
@@ -180,8 +192,13 @@ def style_input() -> Any:
     )
 
 
-def threshold_inputs() -> list[Any]:
-    """Four thresholds: body, hands, face, feet; each the style's own."""
+def threshold_inputs(of_keypoints: bool = False) -> list[Any]:
+    """Four thresholds: body, hands, face, feet; each the style's own.
+
+    Args:
+        of_keypoints: for nodes that draw keypoints which others made; see `Parts.as_kept`.
+    """
+    kept = "; lower where points below 0.3 were kept." if of_keypoints else "."
     return [
         advanced(
             io.Float.Input(
@@ -194,7 +211,7 @@ def threshold_inputs() -> list[Any]:
                 + (
                     "-1 = the body's threshold."
                     if part == "feet"
-                    else "-1 = the style's own rule: 0.3 for most, 0.5 for wan-animate."
+                    else f"-1 = the style's own rule: 0.3 for most, 0.5 for wan-animate{kept}"
                 ),
             )
         )
@@ -255,6 +272,14 @@ def output_size(
     return found
 
 
+def least_score(threshold: float, pose_keypoint: Any) -> float:
+    """The score from which a point of these keypoints counts, for a value of `counted_input`."""
+    if threshold >= 0:
+        return threshold
+    written = written_threshold(pose_keypoint)
+    return _USUAL if written is None else written
+
+
 @dataclass(frozen=True)
 class Parts:
     """Which parts are shown, and from which score on: values of both groups of inputs above."""
@@ -286,6 +311,14 @@ class Parts:
             "feet": None if self.feet else False,
             **{name: None if value < 0 else value for name, value in thresholds.items()},
         }
+
+    def as_kept(self, pose_keypoint: Any) -> Parts:
+        """These parts for keypoints that show points below 0.3: thresholds of -1 show those too."""
+        written = written_threshold(pose_keypoint)
+        if written is None or written >= _USUAL:
+            return self
+        names = [f"{part}_threshold" for part in _THRESHOLDS if part != "feet"]
+        return replace(self, **{n: written for n in names if getattr(self, n) < 0})
 
     def hide(self, people: People) -> People:
         """Give the points of parts that are off, and those below a threshold, a score of 0.

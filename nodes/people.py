@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
@@ -20,6 +21,7 @@ from .sockets import (
     pose_output,
     schema,
     write_poses,
+    written_threshold,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ class SelectPeople(io.ComfyNode):
                     default=0,
                     min=-100000,
                     max=100000,
-                    tooltip="Frame to choose in when following, from 0; -1 is the last.",
+                    tooltip="Frame to choose in when following, from 0; -1 is the last. Where the "
+                    "rules find nobody in it, the nearest frame where they do.",
                 ),
                 advanced(
                     shared.unit_input(
@@ -141,7 +144,7 @@ class SelectPeople(io.ComfyNode):
         frame: int = 0,
         min_similarity: float = 0.2,
         min_inside: float = 0.5,
-        threshold: float = 0.3,
+        threshold: float = shared.AS_KEPT,
         box_format: str = BOX_FORMATS[0],
         boxes: Any = None,
         mask: torch.Tensor | None = None,
@@ -154,6 +157,7 @@ class SelectPeople(io.ComfyNode):
         check_choice("order", order, ORDERS)
         check_choice("across_frames", across_frames, ACROSS)
         frames = keep_ids(poses_with_frames(pose_keypoint), track_ids)
+        threshold = shared.least_score(threshold, pose_keypoint)
         wanted = parse_indices(indices)
         areas = read_bbox(boxes, len(frames), box_format)
         masks = read_masks(mask, len(frames), frames[0].image_hw)
@@ -178,11 +182,10 @@ class SelectPeople(io.ComfyNode):
                 raise ValueError(
                     f"frame {frame} does not exist; choose one of 0 to {len(frames) - 1}"
                 )
-            check_interrupt()
-            chosen = choose(frame % len(frames))
+            start, chosen = nearest_choice(choose, frame % len(frames), len(frames))
             steps = itertools.count(1)
             kept = follow_people(
-                frames, chosen, frame, min_similarity, threshold, lambda: progress(next(steps))
+                frames, chosen, start, min_similarity, threshold, lambda: progress(next(steps))
             )
         else:
             for index, people in enumerate(frames):
@@ -191,6 +194,25 @@ class SelectPeople(io.ComfyNode):
         around = write_boxes(Boxes(pose_boxes(people, threshold)) for people in kept)
         keypoints = write_poses(kept, written_threshold(pose_keypoint))
         return io.NodeOutput(keypoints, around, max(map(len, kept), default=0))
+
+
+def nearest_choice(choose: Callable[[int], Any], frame: int, frames: int) -> tuple[int, Any]:
+    """Choose people in a frame, or in the nearest one where there is anybody to choose.
+
+    Args:
+        choose: gives the indices of the people chosen in a frame.
+        frame: the frame wanted, from 0.
+        frames: how many there are.
+
+    Returns:
+        the frame, and the indices of its people; of two as near the earlier frame.
+    """
+    for index in sorted(range(frames), key=lambda i: (abs(i - frame), i)):
+        check_interrupt()
+        chosen = choose(index)
+        if len(chosen):
+            return index, chosen
+    return frame, []
 
 
 def keep_ids(frames: list[People], track_ids: str) -> list[People]:
@@ -214,14 +236,3 @@ def keep_ids(frames: list[People], track_ids: str) -> list[People]:
 
 def _ids(people: People) -> list[int]:
     return [] if people.track_ids is None else people.track_ids.tolist()
-
-
-def written_threshold(pose_keypoint: Any) -> float | None:
-    """The score that points needed to be shown in a POSE_KEYPOINT of ours; None for others'."""
-    for frame in pose_keypoint if isinstance(pose_keypoint, list) else []:
-        people = frame.get("people") if isinstance(frame, dict) else None
-        for person in people or []:
-            ours = person.get("dwpose") if isinstance(person, dict) else None
-            if isinstance(ours, dict) and isinstance(ours.get("threshold"), (int, float)):
-                return float(ours["threshold"])
-    return None

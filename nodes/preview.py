@@ -44,10 +44,8 @@ class PreviewKeypoints(io.ComfyNode):
             "number, score and place of a point under the mouse. A slider goes through frames.",
             inputs=[
                 pose_input(),
-                shared.unit_input(
-                    "threshold",
-                    0.3,
-                    "Least score, 0..1, of a point to be shown. 0 shows all that were estimated.",
+                shared.counted_input(
+                    "Least score, 0..1, of a point to be shown. 0 shows all that were estimated."
                 ),
                 io.Image.Input(
                     "image",
@@ -63,13 +61,17 @@ class PreviewKeypoints(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, pose_keypoint: Any, threshold: float = 0.3, image: torch.Tensor | None = None
+        cls,
+        pose_keypoint: Any,
+        threshold: float = shared.AS_KEPT,
+        image: torch.Tensor | None = None,
     ) -> Any:
         """Write pictures and keypoints for the page."""
         import folder_paths  # pyright: ignore[reportMissingImports]
 
-        poses = poses_with_frames(pose_keypoint)
         frames = None if image is None else Frames(image)
+        poses = poses_with_frames(pose_keypoint, frames)
+        threshold = shared.least_score(threshold, pose_keypoint)
         count = match_frames(len(poses), None if frames is None else len(frames))
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             f"DWPose_preview_{os.urandom(4).hex()}", folder_paths.get_temp_directory()

@@ -87,7 +87,12 @@ def write_boxes(boxes: Iterable[Boxes]) -> list[list[list[float]]]:
     return found
 
 
-def read_bbox(value: Any, frames: int, box_format: str = BOX_FORMATS[0]) -> list[Boxes] | None:
+def read_bbox(
+    value: Any,
+    frames: int,
+    box_format: str = BOX_FORMATS[0],
+    size_hw: tuple[int, int] | None = None,
+) -> list[Boxes] | None:
     """Turn a BBOX of any pack into the boxes of each frame.
 
     Packs agree on the type's name alone. Understood are a list of boxes for each frame; a flat
@@ -98,6 +103,8 @@ def read_bbox(value: Any, frames: int, box_format: str = BOX_FORMATS[0]) -> list
         value: the BBOX, or None.
         frames: B.
         box_format: one of `BOX_FORMATS`, what four numbers mean.
+        size_hw: height and width of the frames, for boxes of people: those wholly outside mean
+            nobody, too.
 
     Returns:
         the boxes of each frame; None where `value` is None.
@@ -126,7 +133,7 @@ def read_bbox(value: Any, frames: int, box_format: str = BOX_FORMATS[0]) -> list
         per_frame = per_frame or [[] for _ in range(frames)]
     else:
         raise ValueError("boxes must be four numbers each: a BBOX of another kind is connected")
-    return [_boxes(frame, box_format, np, Boxes) for frame in per_frame]
+    return [_boxes(frame, box_format, size_hw, np, Boxes) for frame in per_frame]
 
 
 def read_segs(value: Any, frames: int, size_hw: tuple[int, int]) -> list[Boxes]:
@@ -151,7 +158,7 @@ def read_segs(value: Any, frames: int, size_hw: tuple[int, int]) -> list[Boxes]:
         ]
     except (TypeError, ValueError, AttributeError, ZeroDivisionError):
         raise ValueError("segs must be SEGS of the Impact Pack; connect such an output") from None
-    found = read_bbox([boxes], 1)
+    found = read_bbox([boxes], 1, size_hw=size_hw)
     assert found is not None
     return found * frames
 
@@ -164,7 +171,13 @@ def _number(value: Any) -> float:
         return 1.0
 
 
-def _boxes(frame: list[Any], box_format: str, np: Any, boxes: type[Boxes]) -> Boxes:
+def _boxes(
+    frame: list[Any],
+    box_format: str,
+    size_hw: tuple[int, int] | None,
+    np: Any,
+    boxes: type[Boxes],
+) -> Boxes:
     corners, scores = [], []
     for box in frame:
         if isinstance(box, dict):
@@ -179,6 +192,8 @@ def _boxes(frame: list[Any], box_format: str, np: Any, boxes: type[Boxes]) -> Bo
         scores.append(float(box[4]) if len(box) > 4 else 1.0)
     array = np.array(corners, np.float32).reshape(-1, 4)
     good = np.isfinite(array).all(axis=1) & (array[:, 2:] > array[:, :2]).all(axis=1)
+    if size_hw is not None:
+        good &= (array[:, 2:] > 0).all(axis=1) & (array[:, :2] < size_hw[::-1]).all(axis=1)
     return boxes(array[good], np.array(scores, np.float32)[good])
 
 

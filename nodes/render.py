@@ -55,7 +55,7 @@ class DrawPoseMap(io.ComfyNode):
                     "How much the drawing covers what is behind it: 0 not at all, 1 fully. The "
                     "mask does not change.",
                 ),
-                *shared.threshold_inputs(),
+                *shared.threshold_inputs(of_keypoints=True),
                 advanced(_scale_input("line_scale", "the width of limbs and hand lines")),
                 advanced(_scale_input("dot_scale", "the radius of dots")),
                 advanced(
@@ -118,17 +118,17 @@ class DrawPoseMap(io.ComfyNode):
         parts = shared.Parts(
             body, hands, face, feet, body_threshold, hand_threshold, face_threshold, feet_threshold
         )
-        drawing = parts.draw_options(style)
+        drawing = parts.as_kept(pose_keypoint).draw_options(style)
         drawing |= {
             "line_scale": line_scale,
             "dot_scale": dot_scale,
             "confidence_alpha": fade_uncertain,
         }
         colour = read_colour(background)
-        poses = poses_with_frames(pose_keypoint)
         frames = None if image is None else Frames(image)
+        poses = poses_with_frames(pose_keypoint, frames)
         count = match_frames(len(poses), None if frames is None else len(frames))
-        source_hw = poses[0].image_hw if frames is None else frames.size_hw
+        source_hw = shared_size(poses, size) if frames is None else frames.size_hw
         size_hw = shared.output_size(size, source_hw, resolution, width, height)
         maps = ImageWriter(count, size_hw)
         masks = torch.empty((count, *size_hw), dtype=torch.float32)
@@ -232,18 +232,48 @@ def read_colour(text: str) -> tuple[int, int, int]:
     )
 
 
-def poses_with_frames(pose_keypoint: Any) -> list[People]:
+def poses_with_frames(pose_keypoint: Any, frames: Frames | None = None) -> list[People]:
     """Read a POSE_KEYPOINT that must have at least one frame.
+
+    Args:
+        pose_keypoint: the keypoints.
+        frames: the pictures, whose size is taken where the keypoints do not say theirs.
 
     Raises:
         ValueError, TypeError: it has none, or cannot be understood.
     """
-    poses = read_poses(pose_keypoint)
+    poses = read_poses(pose_keypoint, None if frames is None else frames.size_hw)
     if not poses:
         raise ValueError(
             "pose_keypoint has no frames; connect the POSE_KEYPOINT output of a node that ran"
         )
     return poses
+
+
+def shared_size(poses: list[People], size: str = shared.SIZE_MODES[0]) -> tuple[int, int]:
+    """The size of the pictures that poses are of, for what has one size for all frames.
+
+    Args:
+        poses: of each frame, at least one.
+        size: one of `options.SIZE_MODES`; for the last, which stretches, any sizes will do.
+
+    Returns:
+        height and width in pixels of the first frame with people, else of the first.
+
+    Raises:
+        ValueError: pictures have other proportions, so that poses would be squeezed.
+    """
+    shown = [(index, people.image_hw) for index, people in enumerate(poses) if len(people)]
+    first, (height, width) = shown[0] if shown else (0, poses[0].image_hw)
+    for index, (own_height, own_width) in shown if size != shared.SIZE_MODES[2] else ():
+        # One part in a hundred, for sizes that were rounded.
+        if abs(own_height * width - height * own_width) > 0.01 * height * own_width:
+            raise ValueError(
+                f"pose_keypoint has frames of different proportions ({width}x{height} in frame "
+                f"{first}, {own_width}x{own_height} in frame {index}); give those of one size at "
+                "a time"
+            )
+    return height, width
 
 
 def match_frames(poses: int, images: int | None) -> int:

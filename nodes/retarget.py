@@ -9,7 +9,6 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from . import options as shared
 from .live import work_aside
-from .people import written_threshold
 from .render import poses_with_frames
 from .sockets import (
     Progress,
@@ -19,6 +18,7 @@ from .sockets import (
     pose_output,
     schema,
     write_poses,
+    written_threshold,
 )
 from .track import has_ids
 
@@ -171,7 +171,7 @@ class Retarget(io.ComfyNode):
         reference_person: int = 0,
         lengths: str = "",
         most: float = 3.0,
-        threshold: float = 0.3,
+        threshold: float = shared.AS_KEPT,
         reference: Any = None,
     ) -> Any:
         """Measure the whole clip, then move frame by frame."""
@@ -200,7 +200,7 @@ class Retarget(io.ComfyNode):
             ground=ground,
             amount=amount,
             most=most,
-            threshold=threshold,
+            threshold=shared.least_score(threshold, pose_keypoint),
         )
         retargeter = Retargeter(proportions, options)
         if any(map(len, poses)):
@@ -237,7 +237,7 @@ def read_proportions(reference: Any, lengths: str, person: int, threshold: float
     found = [people for people in poses_with_frames(reference) if len(people)]
     if not found:
         raise ValueError("reference has nobody; connect keypoints of a picture with a person")
-    measured = _measure(found, person, threshold)
+    measured = _measure(found, person, shared.least_score(threshold, reference))
     return replace(measured, **{n: v for n, v in given.to_dict().items() if v is not None})
 
 

@@ -137,7 +137,7 @@ def check_number(name: str, value: float, least: float, most: float) -> None:
         ValueError: it is less or more, or not a number.
     """
     if not least <= value <= most:
-        raise ValueError(f"{name} must be from {least:g} to {most:g}, got {value:g}")
+        raise ValueError(f"{name} must be from {least:.10g} to {most:.10g}, got {value:.10g}")
 
 
 # --- progress --------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class Frames:
         image: float [B, H, W, C] or [H, W, C] in 0..1 with 1, 3 or 4 channels, on any device.
 
     Raises:
-        ValueError: another shape.
+        ValueError: another shape, or no frames.
     """
 
     def __init__(self, image: torch.Tensor) -> None:
@@ -211,6 +211,8 @@ class Frames:
                 f"image must be an IMAGE [frames, height, width, 1, 3 or 4 channels], got "
                 f"{list(image.shape)}; connect an image output"
             )
+        if not len(image):
+            raise ValueError("image has no frames; connect an output that gives at least one")
         self._image = image
 
     def __len__(self) -> int:
@@ -350,15 +352,40 @@ def keep_pupils(keypoints: list[dict[str, Any]], pupils: Sequence[list[list[floa
                 face[-len(both) :] = both
 
 
-def read_poses(pose_keypoint: Any) -> list[People]:
+def read_poses(pose_keypoint: Any, image_hw: tuple[int, int] | None = None) -> list[People]:
     """Read a POSE_KEYPOINT of any pack: one `People` for each frame, in pixels of its canvas.
 
     Nothing that was handed in is changed.
+
+    Args:
+        pose_keypoint: the keypoints.
+        image_hw: height and width of the picture that they are of, where no frame says it.
 
     Raises:
         ValueError, TypeError: it cannot be understood; says what is wrong.
         InterruptProcessingException: the user cancelled.
     """
-    from ..dwpose.io.openpose_json import from_pose_keypoint
+    from ..dwpose.io.openpose_read import UnknownCanvasError, from_pose_keypoint
 
-    return from_pose_keypoint(pose_keypoint, on_frame=check_interrupt)
+    try:
+        return from_pose_keypoint(pose_keypoint, on_frame=check_interrupt)
+    except UnknownCanvasError:
+        if image_hw is None:
+            raise
+        return from_pose_keypoint(pose_keypoint, canvas_hw=image_hw, on_frame=check_interrupt)
+
+
+def written_threshold(pose_keypoint: Any) -> float | None:
+    """The least score that points needed to be shown in a POSE_KEYPOINT of ours.
+
+    Returns:
+        a score; the lowest where its people were written with several; None for other packs'.
+    """
+    found = []
+    for frame in pose_keypoint if isinstance(pose_keypoint, list) else [pose_keypoint]:
+        people = frame.get("people") if isinstance(frame, dict) else None
+        for person in people or []:
+            ours = person.get("dwpose") if isinstance(person, dict) else None
+            if isinstance(ours, dict) and isinstance(ours.get("threshold"), (int, float)):
+                found.append(float(ours["threshold"]))
+    return min(found, default=None)

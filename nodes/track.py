@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from . import options as shared
 from .live import work_aside
-from .people import written_threshold
 from .render import match_frames, poses_with_frames
 from .sockets import (
     Frames,
@@ -21,6 +23,7 @@ from .sockets import (
     pose_output,
     schema,
     write_poses,
+    written_threshold,
 )
 
 if TYPE_CHECKING:
@@ -146,7 +149,7 @@ class TrackAndSmooth(io.ComfyNode):
         ids: str = IDS[0],
         min_similarity: float = 0.15,
         wait: float = 1.0,
-        threshold: float = 0.3,
+        threshold: float = shared.AS_KEPT,
         image: torch.Tensor | None = None,
     ) -> Any:
         """Track frame by frame, then mend and smooth the whole."""
@@ -157,8 +160,9 @@ class TrackAndSmooth(io.ComfyNode):
 
         check_choice("ids", ids, IDS)
         check_number("fps", fps, *FPS_LIMITS)
-        poses = poses_with_frames(pose_keypoint)
         frames = None if image is None else Frames(image)
+        poses = poses_with_frames(pose_keypoint, frames)
+        threshold = shared.least_score(threshold, pose_keypoint)
         if frames is not None and len(frames) != len(poses):
             match_frames(len(poses), len(frames))
             frames = None  # a single picture of many frames says nothing about movement
@@ -166,7 +170,8 @@ class TrackAndSmooth(io.ComfyNode):
         cuts = [] if frames is None else find_cuts(frames, progress)
         if ids == IDS[1] or not all(map(has_ids, poses)):
             options = TrackOptions(min_similarity=min_similarity, keep_s=wait, threshold=threshold)
-            poses = track(poses, fps, options, frames, cuts, progress)
+            tracked = track(poses, fps, options, frames, cuts, progress)
+            poses = tracked if ids == IDS[1] else keep_known(poses, tracked)
         strengths = {"body": body, "hands": hands, "face": face, "feet": feet}
         done = work_aside(
             lambda: refine(
@@ -225,10 +230,7 @@ def by_id(people: People) -> People:
 
 def has_ids(people: People) -> bool:
     """Whether everybody of a frame has an id of their own; nobody has."""
-    if people.track_ids is None:
-        return not len(people)
-    ids = people.track_ids.tolist()
-    return min(ids, default=0) >= 0 and len(set(ids)) == len(ids)
+    return None not in _own_ids(people)
 
 
 def find_cuts(frames: Frames, progress: Progress) -> list[int]:
@@ -264,6 +266,44 @@ def track(
         found.append(tracker.update(people, index / fps, picture))
         progress((len(poses) + index + 1) // 2)
     return found
+
+
+def keep_known(poses: Sequence[People], tracked: Sequence[People]) -> list[People]:
+    """Ids that people have stay; the others get theirs by tracking.
+
+    Who has none is given the id that the same person, as tracked, has in another frame, or else a
+    number that nobody has. Of two with one id in a frame, the second counts as having none.
+
+    Args:
+        poses: of each frame, with ids or without.
+        tracked: the same people, each with an id by tracking.
+    """
+    import numpy as np
+
+    own = [_own_ids(people) for people in poses]
+    known: dict[int, int] = {}
+    for ids, people in zip(own, tracked, strict=True):
+        for one, number in zip(ids, _own_ids(people), strict=True):
+            if one is not None and number is not None:
+                known.setdefault(number, one)
+    unused = itertools.count(1 + max((i for ids in own for i in ids if i is not None), default=-1))
+    others: dict[int | None, int] = defaultdict(lambda: next(unused))
+    found = []
+    for ids, people in zip(own, tracked, strict=True):
+        for i, number in enumerate(_own_ids(people)):
+            if ids[i] is None:
+                one = known.get(number) if number is not None else None
+                ids[i] = others[number] if one is None or one in ids else one
+        found.append(replace(people, track_ids=np.array(ids, np.int64)))
+    return found
+
+
+def _own_ids(people: People) -> list[int | None]:
+    """The id of each; None where there is none, or where somebody before has the same."""
+    if people.track_ids is None:
+        return [None] * len(people)
+    ids = people.track_ids.tolist()
+    return [one if one >= 0 and one not in ids[:i] else None for i, one in enumerate(ids)]
 
 
 def who_is_where(poses: Sequence[People]) -> dict[int, list[int]]:

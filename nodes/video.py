@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
@@ -12,7 +12,7 @@ from .film import VideoFrames, open_video, temporary_path
 from .live import LiveProgress
 from .memory import PoseModel
 from .models import UsesDefaultModel
-from .render import poses_with_frames
+from .render import poses_with_frames, shared_size
 from .running import again_with_less
 from .sockets import (
     advanced,
@@ -29,6 +29,12 @@ from .track import FPS_LIMITS, fps_input
 if TYPE_CHECKING:
     from ..dwpose.io.frames import Frame
     from ..dwpose.types import Boxes, People
+
+
+ESTIMATE_LIMITS = (1, 8)
+DETECT_LIMITS = (1, 1000)
+FRAME_LIMITS = (0, 10_000_000)
+BATCH_LIMITS = (0, 256)
 
 
 class VideoToKeypoints(UsesDefaultModel):
@@ -53,8 +59,8 @@ class VideoToKeypoints(UsesDefaultModel):
                 io.Int.Input(
                     "estimate_every",
                     default=4,
-                    min=1,
-                    max=8,
+                    min=ESTIMATE_LIMITS[0],
+                    max=ESTIMATE_LIMITS[1],
                     tooltip="Of so many frames one is looked at; those between are filled in where "
                     "everybody moves evenly, else looked at too, from the middle on. 1 = every "
                     "frame: slower, and a little better for fast movement.",
@@ -62,8 +68,8 @@ class VideoToKeypoints(UsesDefaultModel):
                 io.Int.Input(
                     "detect_every",
                     default=60,
-                    min=1,
-                    max=1000,
+                    min=DETECT_LIMITS[0],
+                    max=DETECT_LIMITS[1],
                     tooltip="Look for people anew after so many frames at the latest. Otherwise "
                     "that happens at cuts, when something moves where nobody is known, and when "
                     "somebody is lost.",
@@ -71,8 +77,8 @@ class VideoToKeypoints(UsesDefaultModel):
                 io.Int.Input(
                     "frame_limit",
                     default=0,
-                    min=0,
-                    max=10_000_000,
+                    min=FRAME_LIMITS[0],
+                    max=FRAME_LIMITS[1],
                     tooltip="Only so many frames from the beginning, to try something out; 0 = "
                     "the whole video.",
                 ),
@@ -83,8 +89,8 @@ class VideoToKeypoints(UsesDefaultModel):
                     io.Int.Input(
                         "batch",
                         default=0,
-                        min=0,
-                        max=256,
+                        min=BATCH_LIMITS[0],
+                        max=BATCH_LIMITS[1],
                         optional=True,
                         tooltip="For a GPU: look at every frame, with the detector, and at so many "
                         "frames together, instead of following boxes; estimate_every and "
@@ -133,6 +139,10 @@ class VideoToKeypoints(UsesDefaultModel):
         from ..dwpose.second_look import SecondLookOptions
         from ..dwpose.stream import make_follower
 
+        check_number("estimate_every", estimate_every, *ESTIMATE_LIMITS)
+        check_number("detect_every", detect_every, *DETECT_LIMITS)
+        check_number("frame_limit", frame_limit, *FRAME_LIMITS)
+        check_number("batch", batch, *BATCH_LIMITS)
         chosen = cls.choose_model(model)
         chosen.prepare()
         follower = make_follower(
@@ -227,7 +237,7 @@ class DrawPoseVideo(io.ComfyNode):
                     default=False,
                     tooltip="Draw over the frames of the connected video instead of on black.",
                 ),
-                *shared.threshold_inputs(),
+                *shared.threshold_inputs(of_keypoints=True),
                 advanced(
                     io.Int.Input(
                         "crf",
@@ -242,7 +252,8 @@ class DrawPoseVideo(io.ComfyNode):
                     "video",
                     optional=True,
                     tooltip="The video that the keypoints are of: its frame times, for which fps "
-                    "does not count then, its sound, and its frames with over_video.",
+                    "does not count then, its sound, and its frames with over_video. Keypoints of "
+                    "a single frame are drawn on all of its frames.",
                 ),
             ],
             outputs=[
@@ -286,12 +297,13 @@ class DrawPoseVideo(io.ComfyNode):
         parts = shared.Parts(
             body, hands, face, feet, body_threshold, hand_threshold, face_threshold, feet_threshold
         )
-        drawing = parts.draw_options(style)
+        drawing = parts.as_kept(pose_keypoint).draw_options(style)
         check_number("fps", fps, *FPS_LIMITS)
         if over_video and video is None:
             raise ValueError("over_video needs a video; connect the one that the keypoints are of")
         poses = poses_with_frames(pose_keypoint)
-        size_hw = shared.output_size(size, poses[0].image_hw, resolution, width, height)
+        source_hw = shared_size(poses, size)
+        size_hw = shared.output_size(size, source_hw, resolution, width, height)
         path = temporary_path("mp4")
         with nullcontext() if video is None else open_video(video, with_sound=True) as source:
             write_film(path, poses, size_hw, fps, source, over_video, crf, drawing)
@@ -312,7 +324,7 @@ def write_film(
 
     Args:
         path: of the new film.
-        poses: of each frame.
+        poses: of each frame; a single one is drawn on every frame of the source.
         size_hw: height and width of the film in pixels.
         fps: frames a second, where there is no source.
         source: what the poses are of.
@@ -329,19 +341,23 @@ def write_film(
     from ..dwpose.render import draw_pose_map, overlay
     from .render import resized
 
-    sound = None
+    sound, count, shown = None, len(poses), iter(poses)
+    if source is not None and count == 1:
+        count, shown = source.total or 1, repeat(poses[0])
     if source is not None:
         # Sound of the whole would go on after a piece of the pictures; totals are estimates, and
         # where sound ends half a second later nobody minds.
-        rest = 0 if source.total is None else source.total - len(poses)
-        sound = source.audio if rest <= max(0.5 * source.fps, 0.02 * len(poses)) else None
-    progress = LiveProgress(len(poses))
+        rest = 0 if source.total is None else source.total - count
+        sound = source.audio if rest <= max(0.5 * source.fps, 0.02 * count) else None
+    progress = LiveProgress(count)
     frames = None if source is None else source.frames()
     rate, base = (fps, TICK) if source is None else (source.fps, source.time_base)
     with FilmWriter(path, size_hw, base, rate, sound, crf) as writer:
-        for index, people in enumerate(poses):
+        for index, people in enumerate(shown):
             frame = None if frames is None else next(frames, None)
             if frames is not None and frame is None:
+                if index and len(poses) == 1:
+                    break
                 raise ValueError(
                     f"video has {index} frames and pose_keypoint {len(poses)}; connect the video "
                     "that the keypoints are of"
@@ -351,4 +367,4 @@ def write_film(
             else:
                 picture = draw_pose_map(people, size_hw, **drawing)
             writer.add(picture, round(index / fps / base) if frame is None else frame.ticks)
-            progress.show(index + 1, lambda shown=picture: shown)
+            progress.show(index + 1, lambda made=picture: made, max(count, index + 1))

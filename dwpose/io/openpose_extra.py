@@ -14,6 +14,8 @@ plain lists are compared with what we would have written for the extra key:
 * in a part with such a point, points that were not shown are dropped: their old places would no
   longer fit (in an untouched part they are kept);
 * a part whose key the file lacks (a program that knows no feet) is kept if the body is untouched;
+* a foot whose points are all as written goes where its ankle was moved, and is dropped with it:
+  most editors know no feet, and would leave them behind;
 * if a part was touched, the box is drawn anew around the visible points. The id and the box's
   score always stay;
 * if the canvas has another size than the picture had, every part counts as touched.
@@ -44,6 +46,8 @@ from .openpose_units import RawPerson
 
 _SAME_PX: Final = 0.01
 _SAME_CONFIDENCE: Final = 1e-3
+# Ankle, and points of its foot, in OpenPose order: left, right.
+_FEET: Final = ((13, slice(18, 21)), (10, slice(21, 24)))
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,28 @@ class Extra:
         if BODY.key in keys or not given:
             keys |= {part.key for part in PARTS if part.key not in given}
         return frozenset(keys)
+
+
+def move_feet(person: RawPerson, extra: Extra, canvas_hw: tuple[int, int]) -> None:
+    """Let each foot that nobody edited follow its ankle, in place (see the module's rule).
+
+    Args:
+        person: in pixels.
+        extra: what was written.
+        canvas_hw: height and width of the picture in pixels; at another size nothing is moved.
+    """
+    if canvas_hw != extra.image_hw:
+        return
+    same = extra.same_points(person)
+    for ankle, foot in _FEET:
+        if same[ankle] or not extra.shown_c[ankle] or not same[foot].all():
+            continue
+        shown = person.c[foot] > 0
+        if person.c[ankle]:
+            move = person.points[ankle] - extra.shown[ankle]
+            person.points[foot] += np.where(shown[:, None], move, 0.0)
+        else:
+            person.points[foot], person.c[foot] = 0.0, 0.0
 
 
 def merge(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,10 +29,18 @@ from .openpose_layout import (
     shortest_decimals,
     shown_points,
 )
-from .openpose_read import from_pose_keypoint
+from .openpose_read import from_pose_keypoint, parse_json
 from .ticking import Tick, ticking
 
-__all__ = ["from_pose_keypoint", "load", "save", "schema", "to_pose_keypoint"]
+__all__ = [
+    "from_pose_keypoint",
+    "load",
+    "load_documents",
+    "read_documents",
+    "save",
+    "schema",
+    "to_pose_keypoint",
+]
 
 # OpenPose names one file per frame so: NAME_000000000012_keypoints.json.
 _SUFFIX: Final = "_keypoints.json"
@@ -195,6 +203,29 @@ def load(
         FileNotFoundError: there is no such file, or no JSON file in the folder.
         TypeError, ValueError: see `from_pose_keypoint`; the message names the file.
     """
+    return read_documents(
+        load_documents(path, on_frame=on_frame),
+        canvas_hw=canvas_hw,
+        normalized=normalized,
+        swap_hands=swap_hands,
+        on_frame=on_frame,
+    )
+
+
+def load_documents(path: str | os.PathLike[str], *, on_frame: Tick = None) -> dict[str, Any]:
+    """Parse a JSON file, or those of a folder that `load` reads, and look no further.
+
+    Args:
+        path: see `load`.
+        on_frame: see `load`.
+
+    Returns:
+        what each file holds, by its name, in the order of frames.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no JSON file in the folder.
+        ValueError: a file is not JSON; the message names it.
+    """
     source = Path(path)
     files = [source]
     if source.is_dir():
@@ -202,10 +233,32 @@ def load(
         files = sorted((file for file in files if file.name[0] != "."), key=_by_number)
         if not files:
             raise FileNotFoundError(f"no JSON file in the folder {source}")
-    documents = [file.read_bytes() for file in ticking(files, on_frame)]
+    documents: dict[str, Any] = {}
+    for file in ticking(files, on_frame):
+        try:
+            documents[file.name] = parse_json(file.read_bytes(), on_frame)
+        except ValueError as error:
+            raise ValueError(f"{file.name}: {error}; choose a JSON file") from error
+    return documents
+
+
+def read_documents(
+    documents: Mapping[str, Any],
+    *,
+    canvas_hw: tuple[int, int] | None = None,
+    normalized: bool | None = None,
+    swap_hands: bool = False,
+    on_frame: Tick = None,
+) -> list[People]:
+    """Read people from what `load_documents` returned; the same as `load` of the files.
+
+    Raises:
+        TypeError, ValueError: see `from_pose_keypoint`; the message names the file at fault.
+    """
+    alone = len(documents) == 1
     try:
         return from_pose_keypoint(
-            documents[0] if len(documents) == 1 else documents,
+            next(iter(documents.values())) if alone else [*documents.values()],
             canvas_hw=canvas_hw,
             normalized=normalized,
             swap_hands=swap_hands,
@@ -213,7 +266,18 @@ def load(
         )
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{source}: {error}") from error
+        name, reason = _file_at_fault(documents, on_frame) or (next(iter(documents)), error)
+        raise kind(f"{name}: {reason}") from error
+
+
+def _file_at_fault(documents: Mapping[str, Any], on_frame: Tick) -> tuple[str, Exception] | None:
+    """Name the first file that cannot be read alone, whatever its picture's size, and why."""
+    for name, document in documents.items():
+        try:
+            from_pose_keypoint(document, canvas_hw=(1, 1), on_frame=on_frame)
+        except (TypeError, ValueError) as error:
+            return name, error
+    return None
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .. import skeleton
 from ..types import Boxes, People
-from .openpose_extra import Extra, integer, merge, read_extra
+from .openpose_extra import Extra, integer, merge, move_feet, read_extra
 from .openpose_layout import EXTRA_KEY, PARTS
 from .openpose_lists import read_person
 from .openpose_units import RawPerson, to_pixels
@@ -25,6 +25,10 @@ _FRAME_LISTS: Final = ("frames", "openpose_json", "poses")
 # JSON text of an object of a list of JSON texts of lists of frames: deeper has no known author.
 _MAX_DEPTH: Final = 6
 _MAX_CANVAS_PX: Final = 1_000_000
+
+
+class UnknownCanvasError(ValueError):
+    """No frame says how large its picture is, and neither does the caller."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ def from_pose_keypoint(
         key or OpenPose's "person_id"); people without have -1.
 
     Raises:
+        UnknownCanvasError: a ValueError; neither a frame nor `canvas_hw` says a size.
         TypeError, ValueError: something cannot be read; the message names its place, such as
             "frame 3, person 1, face_keypoints_2d" (counted from 0).
     """
@@ -230,10 +235,10 @@ def _canvases(
     filled = [size or fallback for size in sizes]
     known = [size for size in filled if size is not None]
     if len(known) < len(filled):
-        raise ValueError(
-            f"frame {filled.index(None)}: has no canvas_height and canvas_width; "
-            "say how large its picture is (canvas_hw; in ComfyUI save the keypoints as JSON and "
-            "set canvas_width and canvas_height of Load Keypoints)"
+        raise UnknownCanvasError(
+            f"frame {filled.index(None)}: has no canvas_height and canvas_width; say how large its "
+            "picture is (canvas_hw; in ComfyUI connect the image, or save the keypoints as JSON "
+            "and set canvas_width and canvas_height of Load Keypoints)"
         )
     return known
 
@@ -262,6 +267,8 @@ def _join(persons: list[_Person], canvas_hw: tuple[int, int], swap_hands: bool) 
     scores = np.zeros((count, 134), np.float32)
     boxes = np.zeros((count, 5), np.float32)
     for i, person in enumerate(persons):
+        if person.extra is not None:
+            move_feet(person.raw, person.extra, canvas_hw)
         around = _box_around(person.raw)
         if person.extra is None:
             points[i], scores[i], boxes[i] = person.raw.points, person.raw.c, around

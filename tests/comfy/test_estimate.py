@@ -253,6 +253,14 @@ def test_detecting_survives_memory_once(estimate, make_model, picture):
     assert model.pipeline.detector.batch_size == 4
 
 
+def test_a_box_outside_the_picture_is_nobody(estimate, make_model, picture):
+    boxes = [[[500, 500, 600, 700]]]
+    for node in (estimate.PoseEstimator, estimate.EstimateKeypoints):
+        *_, keypoints, count = node.execute(picture(A), model=make_model(), boxes=boxes).args
+        assert count == 0
+        assert keypoints[0]["people"] == []
+
+
 def test_without_a_detector_the_main_person_is_boxed(estimate, make_model, picture):
     boxes, count = estimate.DetectPeople.execute(picture(A), model=make_model(detector=False)).args
     assert count == 1

@@ -200,6 +200,11 @@ def test_faults_are_told(node, base, pose):
         load(node)
     with pytest.raises(FileNotFoundError, match=r"no file 'x\.json'"):
         load(node, file="x.json")
+    with pytest.raises(FileNotFoundError, match=r"'x\.json'; put it into the input folder"):
+        load(node, path="x.json")
+    for path in ("x.json [output]", str(base / "output" / "x.json")):
+        with pytest.raises(FileNotFoundError, match=r"put it into the output folder and press R"):
+            load(node, path=path)
     with pytest.raises(ValueError, match="path is empty"):
         load(node, path="[output]")
     (base / "input" / "bad.json").write_text("{")

@@ -97,6 +97,21 @@ def test_following(node, pack, poses):
     assert names == [["small"], ["large", "small"], [], ["large", "small"]]
 
 
+def test_following_begins_where_somebody_is(node, pack, poses):
+    follow = {"across_frames": node.ACROSS[1]}
+    pose = poses((), (), ("small",), ("large", "small"), ())
+    assert select(node, pack, pose, **follow)[0] == [[], [], ["small"], ["small"], []]
+    names = select(node, pack, pose, frame=-1, indices="0", **follow)[0]
+    assert names == [[], [], [], ["large"], []]
+    # Nobody has that number in the nearest frame with people.
+    names = select(node, pack, pose, indices="1", order="score", **follow)[0]
+    assert names == [[], [], [], ["large"], []]
+    assert select(node, pack, pose, min_confidence=1.0, **follow)[0] == [[]] * 5
+    # Of two as near, the earlier.
+    pose = poses(("large",), (), ("small",))
+    assert select(node, pack, pose, frame=1, **follow)[0] == [["large"], [], []]
+
+
 def test_boxes_are_around_the_people(node, pack, poses):
     _, frames, boxes = select(node, pack, poses(("large",)))
     np.testing.assert_allclose(boxes[0][0], frames[0].boxes.xyxy[0], rtol=1e-6)

@@ -170,7 +170,7 @@ def test_scripts_help_and_examples_are_served_under_an_odd_name(server: Server):
     pages = [
         *scripts,
         f"/extensions/{folder}/in_node.mjs",
-        f"/extensions/{folder}/docs/DWPose_Estimator/en.md",
+        f"/extensions/{folder}/docs/DWPose_Estimator.md",
         f"/api/workflow_templates/{folder}/photo-to-skeleton.json",
         f"/api/workflow_templates/{folder}/photo-to-skeleton.jpg",
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,16 @@ def test_boxes_of_every_shape(regions):
     assert _corners(read([[], [box]], 2)) == [[], [box]]
     assert _corners(read([[1, 2, 4, 6]], 1, "x y width height")) == [[box]]
     assert _corners(read([{"x": 1, "y": 2, "width": 4, "height": 6}], 1)) == [[box]]
+
+
+def test_boxes_outside_the_picture_mean_nobody(regions):
+    outside = [(-9, 0, 0, 9), (0, -9, 9, 0), (20, 0, 30, 5), (0, 10, 5, 30)]
+    boxes = [*outside, (-5, -5, 1, 1), (19, 9, 90, 90)]
+    kept = [list(map(float, box)) for box in boxes[4:]]
+    assert _corners(regions.read_bbox([boxes], 1, size_hw=(10, 20))) == [kept]
+    assert len(regions.read_bbox([boxes], 1)[0]) == 6
+    segments = [SimpleNamespace(bbox=box, confidence=1.0) for box in boxes]
+    assert _corners(regions.read_segs(((10, 20), segments), 1, (10, 20))) == [kept]
 
 
 def test_boxes_without_area_mean_nobody(regions):

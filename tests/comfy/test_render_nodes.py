@@ -140,6 +140,42 @@ def test_other_packs_poses_are_drawn(render):
     assert not masks[1].any()
 
 
+def test_keypoints_without_a_size_take_the_images(render, pack):
+    body = [0.5, 0.5, 1.0] * 18  # in fractions, as some packs write them
+    body[0:2] = [0.25, 0.125]
+    pose = [{"people": [{"pose_keypoints_2d": body}]}, {"people": []}]
+    image = torch.zeros(1, *HW, 3)
+    assert draw(render, pose, image=image)[0].shape == (2, *HW, 3)
+    assert draw(render, pose, image=image)[1][0, 12, 16] == 1
+    assert pack("nodes.masks").KeypointsToMasks.execute(pose, "body", image=image).args[0].any()
+    assert pack("nodes.preview").PreviewKeypoints.execute(pose, image=image).ui
+    tracked = pack("nodes.track").TrackAndSmooth.execute(pose, image=image.repeat(2, 1, 1, 1))
+    assert (tracked[0][0]["canvas_height"], tracked[0][0]["canvas_width"]) == HW
+    with pytest.raises(ValueError, match="in ComfyUI connect the image"):
+        draw(render, pose)
+    # A size that is said counts, whatever the image's.
+    pose[0] |= {"canvas_height": 9, "canvas_width": 9}
+    tracked = pack("nodes.track").TrackAndSmooth.execute(pose, image=image)
+    assert [f["canvas_height"] for f in tracked[0]] == [9, 9]
+
+
+def test_frames_of_other_proportions_are_told(render, poses, pack):
+    mixed = poses(1) + poses(1, hw=(64, 96))
+    told = r"64x96 in frame 0, 96x64 in frame 1.*one size at a time"
+    for size in ("as input", "short side"):
+        with pytest.raises(ValueError, match=told):
+            draw(render, mixed, size=size, resolution=64)
+    with pytest.raises(ValueError, match=told):
+        pack("nodes.masks").KeypointsToMasks.execute(mixed)
+    with pytest.raises(ValueError, match=told):
+        pack("nodes.video").DrawPoseVideo.execute(mixed)
+    # Stretched where that is asked for; the same proportions, or nobody, need nothing.
+    assert draw(render, mixed, size="width x height", width=32, height=40)[0].shape[1:3] == (40, 32)
+    assert draw(render, mixed, image=torch.zeros(1, 50, 60, 3))[0].shape[1:3] == (50, 60)
+    assert draw(render, poses(1) + poses(1, hw=(192, 128)))[0].shape == (2, *HW, 3)
+    assert draw(render, poses(0, hw=(9, 90)) + poses(1))[0].shape == (2, *HW, 3)
+
+
 def test_faults_are_told(render, poses):
     with pytest.raises(ValueError, match="style must be one of"):
         draw(render, poses(1), "cubism")

@@ -49,6 +49,13 @@ def test_frames_refuse_what_is_no_image(sockets, shape):
         sockets.Frames(torch.zeros(shape))
 
 
+def test_an_empty_batch_is_told_where_it_comes_in(sockets, pack):
+    with pytest.raises(ValueError, match="image has no frames"):
+        sockets.Frames(torch.zeros(0, 8, 8, 3))
+    with pytest.raises(ValueError, match="image has no frames"):
+        pack("nodes.estimate").PoseEstimator.execute(torch.zeros(0, 8, 8, 3))
+
+
 def test_pictures_come_back_unchanged(sockets):
     pictures = [np.random.default_rng(i).integers(0, 256, (4, 6, 3), np.uint8) for i in range(2)]
     image = sockets.to_image(pictures)

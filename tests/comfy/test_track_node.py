@@ -102,6 +102,36 @@ def test_ids_are_kept_or_given_anew(node):
     assert ids_of(run(node, frames, ids="new")[0][0]) == [0]
 
 
+def test_ids_are_kept_where_some_lack_them(node):
+    """Of two with the ids 7 and 3, each in their own half of the clip; a third never has one."""
+    people = [
+        person(seed, offset_px=(shift, 0), person_px=300)[1]
+        for seed, shift in ((4, -250), (5, 0), (6, 250))
+    ]
+    given = []
+    for index, frame in enumerate(together(*people)):
+        first, second = (7 if index < 30 else -1), (3 if index >= 30 else -1)
+        given.append(replace(frame, track_ids=np.array([first, second, -1])))
+    found, count, _ = run(node, given)
+    assert count == 3
+    assert all(ids_of(frame) == [3, 7, 8] for frame in found)
+    # Whoever has an id keeps it: people stand 250 pixels apart.
+    for before, after in zip(given, found, strict=True):
+        for number in (3, 7):
+            old = before.keypoints[before.track_ids == number]
+            new = after.keypoints[after.track_ids == number]
+            assert not len(old) or np.abs(old[0, :17] - new[0, :17]).mean() < 50
+
+
+def test_of_two_with_one_id_the_second_gets_another(node):
+    people = [
+        person(seed, offset_px=(shift, 0), person_px=300)[1]
+        for seed, shift in ((4, -200), (5, 200))
+    ]
+    given = [replace(frame, track_ids=np.array([4, 4])) for frame in together(*people)]
+    assert all(ids_of(frame) == [4, 5] for frame in run(node, given)[0])
+
+
 def test_a_short_gap_is_filled_and_a_long_one_is_not(node):
     truth, frames = person(7)
     for first, count in ((20, 4), (35, 15)):

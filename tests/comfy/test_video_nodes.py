@@ -217,6 +217,9 @@ def test_what_is_no_video_is_told(node, make_model, impl, tmp_path):
     text.write_text("no film")
     with pytest.raises(ValueError, match="not a film"):
         node.VideoToKeypoints.execute(impl.VideoFromFile(str(text)), model=make_model())
+    for name, value in (("frame_limit", -1), ("estimate_every", 0), ("detect_every", 0)):
+        with pytest.raises(ValueError, match=rf"{name} must be from \d+ to \d+, got {value}$"):
+            node.VideoToKeypoints.execute(None, model=make_model(), **{name: value})
     empty = SimpleNamespace(images=torch.zeros(0, 8, 8, 3), frame_rate=Fraction(1), audio=None)
     with pytest.raises(ValueError, match="no frames"):
         node.VideoToKeypoints.execute(impl.VideoFromComponents(empty), model=make_model())
@@ -285,6 +288,17 @@ def test_sound_is_left_out_for_a_piece(node, poses, impl, film_file):
     assert len(film_frames(video.file)) == 2
     with av.open(video.file) as found:
         assert len(found.streams.audio) == 0
+
+
+def test_a_single_pose_is_drawn_on_every_frame(node, poses, impl, film_file, memory_video):
+    source = impl.VideoFromFile(str(film_file))
+    [video] = node.DrawPoseVideo.execute(poses[:1], video=source).args
+    assert film_times(video.file) == film_times(str(film_file))
+    assert all(frame.max() > 150 for frame in film_frames(video.file))
+    with av.open(video.file) as found:
+        assert len(found.streams.audio) == 1
+    [one] = node.DrawPoseVideo.execute(poses[:1], video=memory_video(1)).args
+    assert len(film_frames(one.file)) == 1
 
 
 def test_a_video_that_is_too_short_is_told_and_leaves_no_file(

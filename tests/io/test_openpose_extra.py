@@ -7,6 +7,7 @@ import pytest
 
 from dwpose import skeleton
 from dwpose.io.openpose_json import from_pose_keypoint, to_pose_keypoint
+from dwpose.types import Boxes, People
 
 
 def triples(person, key):
@@ -74,6 +75,49 @@ def test_a_key_that_an_editor_does_not_know(edited):
     person["pose_keypoints_2d"][3 * first_shown(person, "pose_keypoints_2d")] += 50
     again = from_pose_keypoint(document)[0]
     assert not again.scores[0, skeleton.PARTS["feet"]].any()
+
+
+@pytest.fixture
+def standing():
+    """A person who shows everything, where an editor that knows no feet moves the body."""
+    points = np.random.default_rng(0).uniform(200, 300, (1, 133, 2)).astype(np.float32)
+    box = Boxes(np.array([[1, 2, 3, 4]], np.float32))
+    people = People(points, np.full((1, 133), 0.7, np.float32), box, (480, 640))
+    return people, to_pose_keypoint(people)
+
+
+def test_feet_follow_their_ankles(standing):
+    people, document = standing
+    person = document[0]["people"][0]
+    body = triples(person, "pose_keypoints_2d")
+    body[:, 0] += 40
+    body[10] += (0, 90, 0)  # the right ankle went further
+    person["pose_keypoints_2d"] = body.ravel().tolist()
+    again = from_pose_keypoint(document)[0]
+    left, right = slice(17, 20), slice(20, 23)
+    moved = again.keypoints[0] - people.keypoints[0]
+    np.testing.assert_allclose(moved[left], np.tile([40, 0], (3, 1)), atol=1e-3)
+    np.testing.assert_allclose(moved[right], np.tile([40, 90], (3, 1)), atol=1e-3)
+    assert (again.scores[0, 17:23] == 1).all()
+    shown = again.keypoints[0].min(axis=0), again.keypoints[0].max(axis=0)
+    np.testing.assert_allclose(again.boxes.xyxy[0], np.concatenate(shown), atol=1e-3)
+
+
+def test_a_foot_goes_with_a_deleted_ankle(standing):
+    _, document = standing
+    document[0]["people"][0]["pose_keypoints_2d"][3 * 13 : 3 * 14] = [0, 0, 0]
+    scores = from_pose_keypoint(document)[0].scores[0]
+    assert not scores[17:20].any()
+    assert (scores[20:23] > 0).all()
+
+
+def test_a_foot_that_was_edited_stays_where_it_was_put(standing):
+    people, document = standing
+    person = document[0]["people"][0]
+    person["pose_keypoints_2d"][3 * 13] += 40
+    person["foot_keypoints_2d"][0] += 5
+    again = from_pose_keypoint(document)[0].keypoints[0] - people.keypoints[0]
+    np.testing.assert_allclose(again[17:20], [[5, 0], [0, 0], [0, 0]], atol=1e-3)
 
 
 def test_a_resized_canvas_sets_the_extra_key_aside(edited):

@@ -216,6 +216,24 @@ def test_load_names_the_file(tmp_path):
         load(tmp_path / "bad.json")
 
 
+@pytest.mark.parametrize("other", ['{"images": [], "annotations": []}', "{", '{"people": [7]}'])
+def test_load_names_the_file_of_a_folder_that_is_no_pose(tmp_path, people_of, other):
+    for i in (1, 3):
+        save(people_of(i, 1), tmp_path / f"frame{i}.json", extra=False)
+    (tmp_path / "frame2.json").write_text(other)
+    with pytest.raises((TypeError, ValueError), match=r"^frame2\.json: "):
+        load(tmp_path)
+
+
+def test_load_asks_for_a_size_that_no_file_of_a_folder_says(tmp_path):
+    for i in (1, 2):
+        body = [10.0, 20.0, 0.8] * 25
+        text = json.dumps({"people": [{"pose_keypoints_2d": body}]})
+        (tmp_path / f"a{i}.json").write_text(text)
+    with pytest.raises(ValueError, match=r"^a1\.json: frame 0: has no canvas_height"):
+        load(tmp_path)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "pose.json"
     path.write_bytes(b"old")
