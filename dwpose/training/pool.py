@@ -2,7 +2,7 @@
 
 A pool is a folder of shards, see `shards`: ``NAME.images.npy`` (uint8 [N, H, W, 3] RGB) and
 ``NAME.labels.npz`` (`keypoints` float32 [N, 133, 2] in crop pixels, `visibility` uint8 [N, 133]:
-0 outside the crop, 1 hidden, 2 seen).
+0 outside the crop, 1 hidden, 2 seen; `padding` float, where it is known).
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def write_shard(
     images: npt.NDArray[np.uint8],
     keypoints: npt.NDArray[Any],
     visibility: npt.NDArray[Any],
+    padding: float | None = None,
 ) -> None:
     """Add a shard to a pool; half-written files are never left under the final names.
 
@@ -68,7 +69,9 @@ def write_shard(
         images: uint8 [N, H, W, 3], RGB.
         keypoints: float [N, K, 2] in crop pixels.
         visibility: integer [N, K], 0 outside, 1 hidden, 2 seen.
+        padding: crops are boxes enlarged by this; None where nobody knows.
     """
+    known = {} if padding is None else {"padding": np.array(padding)}
     save_shard(
         folder,
         name,
@@ -76,6 +79,7 @@ def write_shard(
         images,
         keypoints=np.asarray(keypoints, np.float32),
         visibility=np.asarray(visibility, np.uint8),
+        **known,
     )
 
 
@@ -84,12 +88,14 @@ class CropPool:
 
     Args:
         folder: the pool.
+        padding: what a network wants its boxes enlarged by; None takes any crops.
 
     Raises:
         FileNotFoundError: the folder holds no shard.
+        ValueError: the crops are known to be of another padding.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, padding: float | None = None) -> None:
         self._images, labels = open_shards(
             folder,
             _KINDS,
@@ -98,6 +104,13 @@ class CropPool:
         self.keypoints = np.concatenate([part["keypoints"] for part in labels])
         self.visibility = np.concatenate([part["visibility"] for part in labels])
         self._starts = np.cumsum([0, *(len(part) for part in self._images)])
+        known = {float(part["padding"]) for part in labels if "padding" in part}
+        if padding is not None and known - {padding}:
+            others = ", ".join(f"{one:g}" for one in sorted(known))
+            raise ValueError(
+                f"{folder} holds crops of boxes enlarged by {others}, the network wants "
+                f"{padding:g}; make others with `dwpose synth render --padding {padding:g}`"
+            )
 
     def __len__(self) -> int:
         return len(self.keypoints)

@@ -48,6 +48,6 @@ def render_pool(
             weights = np.concatenate([part.weights.cpu() for part in parts])
             visibility[(visibility == HIDDEN) & (weights == 0)] = OUTSIDE
             keypoints = np.concatenate([part.keypoints.cpu() for part in parts])
-            write_shard(folder, name, images, keypoints, visibility)
+            write_shard(folder, name, images, keypoints, visibility, engine.config.padding)
         if on_shard is not None:
             on_shard(number)

@@ -139,9 +139,10 @@ def crop_sources(
 
     Raises:
         FileNotFoundError: the folder holds no crops.
+        ValueError: it holds crops of another padding than that of `scenes`.
     """
     if pool:
-        crops = CropPool(Path(pool))
+        crops = CropPool(Path(pool), scenes.padding)
         return lambda seed: PoolSource(crops, ring.batch, ring.epoch_length, seed)
     engine = SyntheticPeople(scenes, device)
     return lambda seed: RenderedSource(engine, ring, seed)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from dwpose.cli import main
 from dwpose.training import render_pool as module
 from dwpose.training.pool import CropPool
-from dwpose.training.synthetic import SyntheticBatch
+from dwpose.training.synthetic import SyntheticBatch, SyntheticConfig
 
 
 class StandIn:
     """Renders flat pictures; the third point is hidden and has no weight."""
+
+    config = SyntheticConfig()
 
     def __init__(self):
         self.seeds = []
@@ -53,3 +56,6 @@ def test_command_renders_a_pool_that_trains(tmp_path, monkeypatch):
     assert len(pool) == 16
     assert pool.size_hw == (64, 64)
     assert pool.keypoints[pool.visibility == 2].min() >= -0.5
+    assert len(CropPool(tmp_path, 1.25)) == 16
+    with pytest.raises(ValueError, match=r"enlarged by 1\.25, the network wants 1\.1; make"):
+        CropPool(tmp_path, 1.1)

@@ -127,7 +127,8 @@ def run(settings: Settings, folder: Path) -> None:
         "backgrounds": settings.backgrounds,
     }
     if settings.pool_held_out:
-        measure = PoolMeasure(CropPool(Path(settings.pool_held_out)), device, settings.held_out)
+        crops = CropPool(Path(settings.pool_held_out), teacher.config.padding)
+        measure = PoolMeasure(crops, device, settings.held_out)
     else:
         held_out = SyntheticPeople(SyntheticConfig(**scenes, split="val"), device)
         measure = RenderedMeasure(held_out, settings.held_out)

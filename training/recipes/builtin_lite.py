@@ -116,7 +116,8 @@ def run(settings: Settings, folder: Path) -> None:
     if sum(map(bool, (settings.imagenet, settings.init, settings.teacher))) > 1:
         raise ValueError("give imagenet, init or teacher, not more than one of them")
     ranks = join(settings.device)
-    held_out = CropPool(Path(settings.held_out))
+    padding = rtmpose_config(LITE, (256, 192)).padding  # the same for all sizes of crops
+    held_out = CropPool(Path(settings.held_out), padding)
     # At least two, so that a dry run fades too.
     length = max(1, min(EPOCH, settings.iterations // 2))
     epochs = -(-settings.iterations // length)
@@ -141,7 +142,7 @@ def run(settings: Settings, folder: Path) -> None:
         poses=settings.poses,
         backgrounds=settings.backgrounds,
         split="train",
-        padding=rtmpose_config(LITE, held_out.size_hw).padding,
+        padding=padding,
     )
     ring = RingConfig(
         settings.batch,
