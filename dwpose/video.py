@@ -24,7 +24,7 @@ import numpy as np
 
 from .following import FollowCounts, FollowOptions
 from .io.film import ENDINGS, FilmWriter
-from .io.frames import FilmFile, FrameSource, PictureFolder, open_frames
+from .io.frames import FrameSource, open_frames
 from .io.images import ImageArray, save_image
 from .io.journal import Entry, Journal
 from .io.openpose_json import to_pose_keypoint
@@ -119,7 +119,8 @@ def run_film(
 
     Args:
         pose: the networks, a `pipeline.DWPose`.
-        source: a path of a film or a folder of pictures, or a `FrameSource`.
+        source: a path of a film or a folder of pictures, or anything else that
+            `io.frames.open_frames` takes.
         output: a film (.mp4, .mkv, .mov, .webm), or a folder that gets a picture a frame; None
             draws nothing.
         json_path: POSE_KEYPOINT, with times and ids; None writes none.
@@ -132,11 +133,12 @@ def run_film(
         retarget_id: whom; everybody when None, and nobody else stays.
         film: what is drawn.
         journal: where finished frames are kept; beside the output when None.
-        fresh: pass over a journal that is there.
+        fresh: pass over a journal that is there. Frames that come from no file, such as arrays
+            or those of a webcam, are always begun anew: nothing tells whether they are the same.
         keep_journal: leave it in place at the end. It holds the poses before anything was mended
             or steadied, so that another call with other such options need not estimate again.
-        about: what else the poses depend on, such as the names of the models; a journal of other
-            ones is not gone on with.
+        about: what else the poses depend on, such as the models and the times of their files; a
+            journal of other ones is not gone on with.
         progress: called with "poses", "steady" or "film", frames done and how many there may be.
             What it raises ends the work, which can be resumed.
 
@@ -150,12 +152,18 @@ def run_film(
     if retarget is not None and film.overlay and retarget.options.framing != "keep":
         raise ValueError("overlay needs the driver's picture; retarget with framing 'keep'")
     frames = open_frames(source, fps)
+    if film.overlay and output is not None and frames.once:
+        raise ValueError(
+            f"overlay needs the frames twice, and {frames.name} come only once; "
+            "give a list, a folder or a film"
+        )
     chosen = follow_options(frames, follow)
     target = Path(output if output is not None else str(json_path))
     path = Path(journal) if journal is not None else target.with_name(target.name + JOURNAL_SUFFIX)
     known = _about(frames, chosen, second_look) | (about or {})
     with contextlib.ExitStack() as stack:
-        book = Journal(path, known, fresh)
+        # Without a fingerprint nothing says that the frames are still the same.
+        book = Journal(path, known, fresh or frames.fingerprint() is None)
         stack.callback(book.close)
         resumed, counts = _estimate(pose, frames, chosen, second_look, book, progress)
         if not book.count:
@@ -178,15 +186,8 @@ def run_film(
 def _about(
     frames: FrameSource, follow: FollowOptions, second_look: SecondLookOptions | None
 ) -> dict[str, Any]:
-    """What poses depend on besides the networks: the source's bytes and the rules."""
-    source: dict[str, Any] = {"name": frames.name, "fps": frames.fps}
-    files = frames.files if isinstance(frames, PictureFolder) else []
-    if isinstance(frames, FilmFile):
-        files = [frames.path]
-    stats = [file.stat() for file in files]
-    source["files"] = len(files)
-    source["bytes"] = sum(s.st_size for s in stats)
-    source["changed_ns"] = max((s.st_mtime_ns for s in stats), default=0)
+    """What poses depend on besides the networks: the source and the rules."""
+    source = {"name": frames.name, "fps": frames.fps, "fingerprint": frames.fingerprint()}
     again = None if second_look is None else asdict(second_look)
     return {"source": source, "follow": asdict(follow), "second_look": again}
 

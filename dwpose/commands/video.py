@@ -12,6 +12,7 @@ from .options import (
     add_drawing,
     add_models,
     drawing_options,
+    model_files,
     open_model,
     parse_count,
     parse_strengths,
@@ -196,7 +197,7 @@ def run(args: argparse.Namespace) -> int:
             film=film,
             fresh=args.restart,
             keep_journal=args.keep_journal,
-            about={"models": [args.model, args.detector, args.models_folder]},
+            about={"models": model_files(args)},
             progress=bar,
         )
     except (ValueError, RuntimeError, OSError) as error:

@@ -5,6 +5,8 @@ Films are read by PyAV (the extra `video`), which ComfyUI brings as well.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -55,7 +57,10 @@ class FrameSource:
         total: how many frames there should be, or None; a film's own estimate.
         audio: a file whose sound belongs to the frames, or None.
         damaged: frames that could not be decoded so far.
+        once: frames can be had a single time: those of a webcam or a generator.
     """
+
+    once = False
 
     def __init__(self, name: str, fps: float, total: int | None) -> None:
         self.name = name
@@ -68,6 +73,10 @@ class FrameSource:
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Yield the frames from number `start` on."""
         raise NotImplementedError
+
+    def fingerprint(self) -> str | None:
+        """Return what tells these frames from others, or None where only their pixels would."""
+        return None
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
@@ -105,6 +114,10 @@ class FilmFile(FrameSource):
             super().__init__(str(path), fps, total)
             self.time_base = stream.time_base or TICK
             self.audio = self.path if container.streams.audio else None
+
+    def fingerprint(self) -> str | None:
+        """Return what changes with the file: its size and its time."""
+        return _digest([self.path])
 
     def _open(self) -> Any:
         av = import_av()
@@ -191,6 +204,10 @@ class PictureFolder(FrameSource):
             file = self.files[index]
             yield _timed(index, load_image(file, file.name), self.fps)
 
+    def fingerprint(self) -> str | None:
+        """Return what changes with the pictures: their names, order, sizes and times."""
+        return _digest(self.files)
+
 
 class Pictures(FrameSource):
     """Any iterable of pictures: a list, a batch [B, H, W, 3], a generator.
@@ -203,6 +220,7 @@ class Pictures(FrameSource):
     def __init__(self, images: Iterable[Any], fps: float | None = None) -> None:
         total = len(images) if hasattr(images, "__len__") else None  # pyright: ignore[reportArgumentType]
         self.images = images
+        self.once = isinstance(images, Iterator)
         super().__init__("images", fps or DEFAULT_FPS, total)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
@@ -222,6 +240,8 @@ class Webcam(FrameSource):
     Raises:
         ValueError: there is no such camera.
     """
+
+    once = True
 
     def __init__(self, number: int, fps: float | None = None) -> None:
         import cv2
@@ -309,6 +329,12 @@ def upright(frame: VideoFrame) -> ImageArray:
 def _timed(index: int, image: ImageArray, fps: float) -> Frame:
     ticks = round(index / fps / TICK)
     return Frame(index, image, ticks, index / fps)
+
+
+def _digest(files: Iterable[Path]) -> str:
+    stats = [(file.name, file.stat()) for file in files]
+    lines = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
