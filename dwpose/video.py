@@ -23,7 +23,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from .following import FollowCounts, FollowOptions
-from .io.film import ENDINGS, FilmWriter
+from .io.atomic import check_place
+from .io.film import ENDINGS, FilmWriter, fit_picture, try_film
 from .io.frames import FrameSource, open_frames
 from .io.images import ImageArray, save_image
 from .io.journal import Entry, Journal
@@ -59,8 +60,11 @@ class FilmOptions:
             when None. Overlays have the source's.
         draw: further keyword arguments of `render.draw_pose_map` or `render.overlay`.
         audio: take over the sound.
-        crf: quality of the film, see `io.film.FilmWriter`.
+        crf: quality of the film, 0 (lossless) to 51; 18 looks like the source.
         threshold: raw score of the points shown in the JSON file.
+
+    Raises:
+        ValueError: crf is not 0 to 51.
     """
 
     overlay: bool = False
@@ -70,6 +74,10 @@ class FilmOptions:
     audio: bool = True
     crf: int = 18
     threshold: float = DEFAULT_THRESHOLD
+
+    def __post_init__(self) -> None:
+        if self.crf not in range(52):
+            raise ValueError(f"crf must be a whole number of 0 (best) to 51, got {self.crf}")
 
     def size_of(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Return height and width of what is drawn for a frame of this size."""
@@ -122,7 +130,7 @@ def run_film(
         source: a path of a film or a folder of pictures, or anything else that
             `io.frames.open_frames` takes.
         output: a film (.mp4, .mkv, .mov, .webm), or a folder that gets a picture a frame; None
-            draws nothing.
+            draws nothing. A film has the size of its first frame; others are fitted into it.
         json_path: POSE_KEYPOINT, with times and ids; None writes none.
         fps: frames a second of a folder.
         follow: how people are followed.
@@ -147,16 +155,10 @@ def run_film(
         FileNotFoundError, RuntimeError: see `io.frames.open_frames`.
     """
     film = film or FilmOptions()
-    if output is None and json_path is None:
-        raise ValueError("output or json_path must be given; there is nothing to write")
     if retarget is not None and film.overlay and retarget.options.framing != "keep":
         raise ValueError("overlay needs the driver's picture; retarget with framing 'keep'")
     frames = open_frames(source, fps)
-    if film.overlay and output is not None and frames.once:
-        raise ValueError(
-            f"overlay needs the frames twice, and {frames.name} come only once; "
-            "give a list, a folder or a film"
-        )
+    check_film(frames, output, json_path, film)
     chosen = follow_options(frames, follow)
     target = Path(output if output is not None else str(json_path))
     path = Path(journal) if journal is not None else target.with_name(target.name + JOURNAL_SUFFIX)
@@ -181,6 +183,43 @@ def run_film(
         if not keep_journal:
             book.remove()
         return FilmReport(book.count, resumed, frames.damaged, people, counts)
+
+
+def check_film(
+    frames: FrameSource,
+    output: str | os.PathLike[str] | None,
+    json_path: str | os.PathLike[str] | None,
+    film: FilmOptions,
+) -> None:
+    """Refuse before the work what could not be written after it; see `run_film`.
+
+    Raises:
+        ValueError: there is nothing to write, or it cannot be written so or there.
+    """
+    if output is None and json_path is None:
+        raise ValueError("output or json_path must be given; there is nothing to write")
+    if json_path is not None:
+        check_place(json_path, frames.origin)
+    if output is None:
+        return
+    is_film = Path(output).suffix.lower() in ENDINGS
+    check_place(output, frames.origin, is_folder=not is_film)
+    if json_path is not None and Path(output).resolve() == Path(json_path).resolve():
+        raise ValueError(f"{output} cannot be the drawings and the keypoints; give two names")
+    if frames.once:
+        if film.overlay:
+            raise ValueError(
+                f"overlay needs the frames twice, and {frames.name} come only once; "
+                "give a list, a folder or a film"
+            )
+        return
+    first = next(frames.frames(), None)
+    if first is None:
+        raise ValueError(f"{frames.name} has no frames that can be decoded")
+    if is_film:
+        size = film.size_of((first.image.shape[0], first.image.shape[1]))
+        audio = frames.audio if film.audio else None
+        try_film(output, size, frames.time_base, frames.fps, audio, film.crf)
 
 
 def _about(
@@ -309,7 +348,7 @@ def _draw(
     with FilmWriter(output, size, frames.time_base, frames.fps, audio, film.crf) as writer:
         writer.add(first, ticks)
         for i, (ticks, image) in enumerate(drawn, 2):
-            writer.add(image, ticks)
+            writer.add(fit_picture(image, size), ticks)
             if progress is not None:
                 progress("film", i, steady.count)
 

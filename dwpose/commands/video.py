@@ -80,7 +80,7 @@ def add_parser(subparsers: Any) -> None:
     add_drawing(group, "the film's")
     add("--no-audio", action="store_true", help="leave the sound out")
     add("--crf", type=int, default=18, metavar="N", help="quality, 0 best to 51 worst (18)")
-    add("--fps", type=float, metavar="N", help="frames a second of a folder (25)")
+    add("--fps", type=float, metavar="N", help="frames a second of a folder, 0.01 to 1000 (25)")
 
     group = parser.add_argument_group("following people")
     add = group.add_argument
@@ -144,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
     from ..io.frames import open_frames
     from ..second_look import SecondLookOptions
     from ..types import DEFAULT_THRESHOLD
-    from ..video import FilmOptions, run_film
+    from ..video import FilmOptions, check_film, run_film
 
     numbers = {"batch": args.batch, "stride": args.stride, "detect_every": args.detect_every}
     try:
@@ -155,13 +155,9 @@ def run(args: argparse.Namespace) -> int:
         output = None if args.output is None else Path(args.output)
         if output is not None and output.suffix and not output.is_dir():
             check_ending(output)
-        source = Path(args.source)
-        for path in (output, args.json and Path(args.json)):
-            if path and path.exists() and path.resolve() == source.resolve():
-                raise ValueError(f"the result would overwrite {source}, which is to be read")
-        if not source.exists():
+        if not Path(args.source).exists():
             raise FileNotFoundError(f"there is no film or folder {args.source!r}")
-        frames = open_frames(source, args.fps)
+        frames = open_frames(args.source, args.fps)
         follow = FollowOptions(**{k: v for k, v in numbers.items() if v is not None})
         film = FilmOptions(
             overlay=args.overlay,
@@ -173,6 +169,7 @@ def run(args: argparse.Namespace) -> int:
             threshold=args.threshold.get("body", DEFAULT_THRESHOLD),
         )
         smoothing, sanity = smoothing_of(args), sanity_of(args)
+        check_film(frames, output, args.json, film)
         model = open_model(args, _say)
         retarget = _retargeter(args, model)
     except (TypeError, ValueError, FileNotFoundError) as error:
