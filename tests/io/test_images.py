@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dwpose.io.images import is_batch, load_image, load_images, save_image
+from dwpose.io.images import is_batch, load_image, load_images, read_text, save_image
 
 
 @pytest.fixture
@@ -232,3 +232,16 @@ def test_save_image_refuses(tmp_path, rgb):
     with pytest.raises(ValueError, match=r"\[H, W, 3\]"):
         save_image(tmp_path / "a.png", rgb[:, :, :2])
     assert os.listdir(tmp_path) == []
+
+
+def test_pngs_say_what_they_are_told_to(tmp_path, rgb):
+    text = {"dwpose-origin": "abc map", "dwpose-frame": "7"}
+    save_image(tmp_path / "a.png", rgb, text=text)
+    assert read_text(tmp_path / "a.png") == text
+    with Image.open(tmp_path / "a.png") as image:
+        image.verify()  # the checksums of all chunks
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), rgb)
+    save_image(tmp_path / "a.jpg", rgb, text=text)
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    for name in ("a.jpg", "b.png", "c.png"):
+        assert "dwpose-frame" not in read_text(tmp_path / name)
