@@ -26,7 +26,7 @@ from .following import FollowCounts, FollowOptions
 from .io.atomic import check_place
 from .io.film import ENDINGS, FilmWriter, fit_picture, try_film
 from .io.frames import FrameSource, open_frames
-from .io.images import ImageArray, save_image
+from .io.images import ImageArray, read_text, save_image
 from .io.journal import Entry, Journal
 from .io.openpose_json import to_pose_keypoint
 from .refine import DEFAULT_SANITY, DEFAULT_SMOOTHING, refine_long
@@ -45,6 +45,8 @@ JOURNAL_SUFFIX: Final = ".poses.jsonl"
 _STEADY_SUFFIX: Final = ".steady"
 # What the follower remembers is kept this often at most; a kill loses the frames of that time.
 _KEEP_EVERY_S: Final = 0.2
+# Under this key a picture in a folder of frames says its number.
+_FRAME: Final = "dwpose-frame"
 # Frames that retargeting measures somebody in, spread over the film.
 _MEASURED: Final = 2000
 
@@ -130,7 +132,8 @@ def run_film(
         source: a path of a film or a folder of pictures, or anything else that
             `io.frames.open_frames` takes.
         output: a film (.mp4, .mkv, .mov, .webm), or a folder that gets a picture a frame; None
-            draws nothing. A film has the size of its first frame; others are fitted into it.
+            draws nothing. A film has the size of its first frame; others are fitted into it. What
+            an earlier, longer film left in the folder is removed, and nothing else.
         json_path: POSE_KEYPOINT, with times and ids; None writes none.
         fps: frames a second of a folder.
         follow: how people are followed.
@@ -338,9 +341,10 @@ def _draw(
     drawn = _drawings(frames, _entries(steady, retarget), film)
     if output.suffix.lower() not in ENDINGS:
         for i, (_, image) in enumerate(drawn):
-            save_image(output / f"{i:06d}.png", image)
+            save_image(output / f"{i:06d}.png", image, text={_FRAME: str(i)})
             if progress is not None:
                 progress("film", i + 1, steady.count)
+        _remove_rest(output, steady.count)
         return
     ticks, first = next(drawn)
     audio = frames.audio if film.audio else None
@@ -351,6 +355,16 @@ def _draw(
             writer.add(fit_picture(image, size), ticks)
             if progress is not None:
                 progress("film", i, steady.count)
+
+
+def _remove_rest(folder: Path, count: int) -> None:
+    """Remove what an earlier, longer film left; pictures that are not from here stay."""
+    for path in folder.glob("*.png"):
+        if not path.stem.isdecimal() or int(path.stem) < count:
+            continue
+        # One of ours that was given another number is the user's own now.
+        if read_text(path).get(_FRAME, "").zfill(6) == path.stem:
+            path.unlink()
 
 
 def _drawings(

@@ -114,3 +114,22 @@ def test_a_fitted_picture_keeps_its_ratio():
     expected[:, 10:20] = 255
     np.testing.assert_array_equal(fitted, expected)
     assert fit_picture(white, (40, 20)) is white
+
+
+def test_a_folder_of_frames_loses_those_of_a_longer_film_and_nothing_else(tmp_path):
+    pictures, out = list(draw_clip(CLIP)), tmp_path / "out"
+    run_film(FakePose(), pictures, out)
+    mine = np.zeros((8, 8, 3), np.uint8)
+    # Pictures of the user: by name like ours, a renamed one of ours, and others.
+    for name in (f"{FRAMES:06d}.png", "000099.png", "cover.png", "notes.jpg"):
+        save_image(out / name, mine)
+    (out / "000003.png").rename(out / "000123.png")
+    run_film(FakePose(), pictures[:5], out)
+    assert sorted(p.name for p in out.iterdir()) == [
+        *(f"{i:06d}.png" for i in range(5)),
+        f"{FRAMES:06d}.png",
+        "000099.png",
+        "000123.png",
+        "cover.png",
+        "notes.jpg",
+    ]
