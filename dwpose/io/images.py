@@ -201,9 +201,7 @@ def _read_file(path: Path, name: str) -> ImageArray:
 
 
 def _from_pillow(image: Image.Image, name: str) -> ImageArray:
-    from PIL import ImageOps
-
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if 0 in image.size:
         raise ValueError(f"{name} must not be empty, got {image.size[0]}x{image.size[1]} pixels")
     if image.mode.startswith("I;16"):
@@ -216,6 +214,31 @@ def _from_pillow(image: Image.Image, name: str) -> ImageArray:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return _composite(np.asarray(image.convert("RGBA")))
     return np.ascontiguousarray(image.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF says; damaged EXIF says nothing.
+
+    Pillow's own exif_transpose also writes the other entries anew, which damaged ones prevent.
+    """
+    from PIL import Image
+
+    ways = Image.Transpose
+    turns = {
+        2: ways.FLIP_LEFT_RIGHT,
+        3: ways.ROTATE_180,
+        4: ways.FLIP_TOP_BOTTOM,
+        5: ways.TRANSPOSE,
+        6: ways.ROTATE_270,
+        7: ways.TRANSVERSE,
+        8: ways.ROTATE_90,
+    }
+    image.load()  # so that errors of the pixels are told from those of the EXIF
+    try:
+        turn = turns.get(image.getexif().get(0x0112, 1))
+    except Exception:  # whatever Pillow's parser trips over
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _as_array(image: Any, name: str) -> npt.NDArray[Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dwpose.io.images import is_batch, load_image, load_images, read_text, save_image
 
@@ -35,6 +36,34 @@ def test_exif_rotation_is_applied(tmp_path, rgb):
     exif[0x0112] = 6  # the camera was held so that the picture must be turned 90 degrees right
     Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(load_image(tmp_path / "a.png"), np.rot90(rgb, -1))
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_as_pillow_has_it(tmp_path, rgb, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), expected)
+
+
+@pytest.mark.parametrize(
+    ("exif", "turned"),
+    [
+        # Little-endian TIFF: the number of entries, then tag, type, count and value of each.
+        (b"Exif\0\0no TIFF at all", False),
+        # Orientation 6, and text where the resolution (0x011a) must be a fraction.
+        (struct.pack("<6s4sIHHHIHHHHII", b"Exif", b"II*", 8, 2, 0x112, 3, 1, 6, 0, 0x11A, 2, 1, 0)
+         + b"x" * 4 + bytes(4), True),
+        # Orientation as text.
+        (struct.pack("<6s4sIHHHI4sI", b"Exif", b"II*", 8, 1, 0x112, 2, 4, b"six", 0), False),
+    ],
+)  # fmt: skip
+def test_damaged_exif_does_not_spoil_a_picture(tmp_path, rgb, exif, turned):
+    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
+    expected = np.rot90(rgb, -1) if turned else rgb
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), expected)
 
 
 def test_alpha_is_composited_on_white(tmp_path):
