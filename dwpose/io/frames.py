@@ -220,14 +220,22 @@ class Pictures(FrameSource):
     """Any iterable of pictures: a list, a batch [B, H, W, 3], a generator.
 
     Args:
-        images: of anything that `images.load_image` takes.
+        images: of anything that `images.load_image` takes. An array is a batch [B, H, W, 3], or
+            [B, H, W] of grey pictures.
         fps: frames a second.
 
     Raises:
-        ValueError: fps is not 0.01 to 1000.
+        ValueError: fps is not 0.01 to 1000, or an array is a single picture.
     """
 
     def __init__(self, images: Iterable[Any], fps: float | None = None) -> None:
+        shape = list(getattr(images, "shape", [0] * 4))
+        # Of rank 3, the last axis tells a picture [H, W, 3] from grey pictures [B, H, W].
+        if len(shape) != 4 and (len(shape) != 3 or shape[2] <= 4):
+            raise ValueError(
+                "frames must be several pictures, such as a batch [B, H, W, 3], got shape "
+                f"{shape}; put a single picture into a list"
+            )
         total = len(images) if hasattr(images, "__len__") else None  # pyright: ignore[reportArgumentType]
         self.images = images
         self.once = isinstance(images, Iterator)

@@ -213,6 +213,19 @@ def test_batches_and_generators_are_sources():
         open_frames(batch, fps=0)
 
 
+@pytest.mark.parametrize("shape", [(8, 9, 3), (8, 9, 1), (8, 9, 4), (8, 9), (8,)])
+def test_a_single_picture_is_no_film(shape):
+    picture = np.zeros(shape, np.uint8)
+    with pytest.raises(ValueError, match=r"put a single picture into a list"):
+        open_frames(picture)
+    if len(shape) > 1:
+        assert [f.image.shape for f in open_frames([picture])] == [(8, 9, 3)]
+
+
+def test_a_batch_of_grey_pictures_is_a_film():
+    assert [f.image.shape for f in open_frames(np.zeros((2, 8, 9)))] == [(8, 9, 3)] * 2
+
+
 def test_sound_that_cannot_be_read_leaves_nothing(tmp_path):
     notes = tmp_path / "notes.txt"
     notes.write_text("no sound")
