@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +181,7 @@ def run(args: argparse.Namespace) -> int:
         _say(str(error))
         return 1
     bar = _Bar()
+    before = _stop_tidily()
     try:
         report = run_film(
             model,
@@ -203,6 +206,8 @@ def run(args: argparse.Namespace) -> int:
         return 1
     finally:
         bar.close()
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     done = [str(p) for p in (args.output, args.json) if p]
     work = report.counts
     _say(
@@ -216,6 +221,19 @@ def run(args: argparse.Namespace) -> int:
     if output is not None and output.suffix.lower() in ENDINGS and not args.no_audio:
         _say("with sound" if frames.audio else "the source has no sound")
     return 0
+
+
+def _stop_tidily() -> Any:
+    """Let SIGTERM end the work as Ctrl-C does, by an exception, so that no half film stays.
+
+    Returns:
+        the handler to set again afterwards, or None where it was not changed.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return None
+    # The exit code is that of a shell for a process which a signal has ended.
+    return signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 class _Bar:
