@@ -23,9 +23,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from .following import FollowCounts, FollowOptions
-from .io.film import ENDINGS, FilmWriter
-from .io.frames import FilmFile, FrameSource, PictureFolder, open_frames
-from .io.images import ImageArray, save_image
+from .io.atomic import check_place
+from .io.film import ENDINGS, FilmWriter, fit_picture, try_film
+from .io.frames import FrameSource, open_frames
+from .io.images import ImageArray, read_text, save_image
 from .io.journal import Entry, Journal
 from .io.openpose_json import to_pose_keypoint
 from .refine import DEFAULT_SANITY, DEFAULT_SMOOTHING, refine_long
@@ -44,6 +45,8 @@ JOURNAL_SUFFIX: Final = ".poses.jsonl"
 _STEADY_SUFFIX: Final = ".steady"
 # What the follower remembers is kept this often at most; a kill loses the frames of that time.
 _KEEP_EVERY_S: Final = 0.2
+# Under this key a picture in a folder of frames says its number.
+_FRAME: Final = "dwpose-frame"
 # Frames that retargeting measures somebody in, spread over the film.
 _MEASURED: Final = 2000
 
@@ -59,8 +62,11 @@ class FilmOptions:
             when None. Overlays have the source's.
         draw: further keyword arguments of `render.draw_pose_map` or `render.overlay`.
         audio: take over the sound.
-        crf: quality of the film, see `io.film.FilmWriter`.
+        crf: quality of the film, 0 (lossless) to 51; 18 looks like the source.
         threshold: raw score of the points shown in the JSON file.
+
+    Raises:
+        ValueError: crf is not 0 to 51.
     """
 
     overlay: bool = False
@@ -70,6 +76,10 @@ class FilmOptions:
     audio: bool = True
     crf: int = 18
     threshold: float = DEFAULT_THRESHOLD
+
+    def __post_init__(self) -> None:
+        if self.crf not in range(52):
+            raise ValueError(f"crf must be a whole number of 0 (best) to 51, got {self.crf}")
 
     def size_of(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Return height and width of what is drawn for a frame of this size."""
@@ -119,9 +129,11 @@ def run_film(
 
     Args:
         pose: the networks, a `pipeline.DWPose`.
-        source: a path of a film or a folder of pictures, or a `FrameSource`.
+        source: a path of a film or a folder of pictures, or anything else that
+            `io.frames.open_frames` takes.
         output: a film (.mp4, .mkv, .mov, .webm), or a folder that gets a picture a frame; None
-            draws nothing.
+            draws nothing. A film has the size of its first frame; others are fitted into it. What
+            an earlier, longer film left in the folder is removed, and nothing else.
         json_path: POSE_KEYPOINT, with times and ids; None writes none.
         fps: frames a second of a folder.
         follow: how people are followed.
@@ -132,11 +144,12 @@ def run_film(
         retarget_id: whom; everybody when None, and nobody else stays.
         film: what is drawn.
         journal: where finished frames are kept; beside the output when None.
-        fresh: pass over a journal that is there.
+        fresh: pass over a journal that is there. Frames that come from no file, such as arrays
+            or those of a webcam, are always begun anew: nothing tells whether they are the same.
         keep_journal: leave it in place at the end. It holds the poses before anything was mended
             or steadied, so that another call with other such options need not estimate again.
-        about: what else the poses depend on, such as the names of the models; a journal of other
-            ones is not gone on with.
+        about: what else the poses depend on, such as the models and the times of their files; a
+            journal of other ones is not gone on with.
         progress: called with "poses", "steady" or "film", frames done and how many there may be.
             What it raises ends the work, which can be resumed.
 
@@ -145,17 +158,17 @@ def run_film(
         FileNotFoundError, RuntimeError: see `io.frames.open_frames`.
     """
     film = film or FilmOptions()
-    if output is None and json_path is None:
-        raise ValueError("output or json_path must be given; there is nothing to write")
     if retarget is not None and film.overlay and retarget.options.framing != "keep":
         raise ValueError("overlay needs the driver's picture; retarget with framing 'keep'")
     frames = open_frames(source, fps)
+    check_film(frames, output, json_path, film)
     chosen = follow_options(frames, follow)
     target = Path(output if output is not None else str(json_path))
     path = Path(journal) if journal is not None else target.with_name(target.name + JOURNAL_SUFFIX)
     known = _about(frames, chosen, second_look) | (about or {})
     with contextlib.ExitStack() as stack:
-        book = Journal(path, known, fresh)
+        # Without a fingerprint nothing says that the frames are still the same.
+        book = Journal(path, known, fresh or frames.fingerprint() is None)
         stack.callback(book.close)
         resumed, counts = _estimate(pose, frames, chosen, second_look, book, progress)
         if not book.count:
@@ -175,18 +188,48 @@ def run_film(
         return FilmReport(book.count, resumed, frames.damaged, people, counts)
 
 
+def check_film(
+    frames: FrameSource,
+    output: str | os.PathLike[str] | None,
+    json_path: str | os.PathLike[str] | None,
+    film: FilmOptions,
+) -> None:
+    """Refuse before the work what could not be written after it; see `run_film`.
+
+    Raises:
+        ValueError: there is nothing to write, or it cannot be written so or there.
+    """
+    if output is None and json_path is None:
+        raise ValueError("output or json_path must be given; there is nothing to write")
+    if json_path is not None:
+        check_place(json_path, frames.origin)
+    if output is None:
+        return
+    is_film = Path(output).suffix.lower() in ENDINGS
+    check_place(output, frames.origin, is_folder=not is_film)
+    if json_path is not None and Path(output).resolve() == Path(json_path).resolve():
+        raise ValueError(f"{output} cannot be the drawings and the keypoints; give two names")
+    if frames.once:
+        if film.overlay:
+            raise ValueError(
+                f"overlay needs the frames twice, and {frames.name} come only once; "
+                "give a list, a folder or a film"
+            )
+        return
+    first = next(frames.frames(), None)
+    if first is None:
+        raise ValueError(f"{frames.name} has no frames that can be decoded")
+    if is_film:
+        size = film.size_of((first.image.shape[0], first.image.shape[1]))
+        audio = frames.audio if film.audio else None
+        try_film(output, size, frames.time_base, frames.fps, audio, film.crf)
+
+
 def _about(
     frames: FrameSource, follow: FollowOptions, second_look: SecondLookOptions | None
 ) -> dict[str, Any]:
-    """What poses depend on besides the networks: the source's bytes and the rules."""
-    source: dict[str, Any] = {"name": frames.name, "fps": frames.fps}
-    files = frames.files if isinstance(frames, PictureFolder) else []
-    if isinstance(frames, FilmFile):
-        files = [frames.path]
-    stats = [file.stat() for file in files]
-    source["files"] = len(files)
-    source["bytes"] = sum(s.st_size for s in stats)
-    source["changed_ns"] = max((s.st_mtime_ns for s in stats), default=0)
+    """What poses depend on besides the networks: the source and the rules."""
+    source = {"name": frames.name, "fps": frames.fps, "fingerprint": frames.fingerprint()}
     again = None if second_look is None else asdict(second_look)
     return {"source": source, "follow": asdict(follow), "second_look": again}
 
@@ -298,9 +341,10 @@ def _draw(
     drawn = _drawings(frames, _entries(steady, retarget), film)
     if output.suffix.lower() not in ENDINGS:
         for i, (_, image) in enumerate(drawn):
-            save_image(output / f"{i:06d}.png", image)
+            save_image(output / f"{i:06d}.png", image, text={_FRAME: str(i)})
             if progress is not None:
                 progress("film", i + 1, steady.count)
+        _remove_rest(output, steady.count)
         return
     ticks, first = next(drawn)
     audio = frames.audio if film.audio else None
@@ -308,9 +352,19 @@ def _draw(
     with FilmWriter(output, size, frames.time_base, frames.fps, audio, film.crf) as writer:
         writer.add(first, ticks)
         for i, (ticks, image) in enumerate(drawn, 2):
-            writer.add(image, ticks)
+            writer.add(fit_picture(image, size), ticks)
             if progress is not None:
                 progress("film", i, steady.count)
+
+
+def _remove_rest(folder: Path, count: int) -> None:
+    """Remove what an earlier, longer film left; pictures that are not from here stay."""
+    for path in folder.glob("*.png"):
+        if not path.stem.isdecimal() or int(path.stem) < count:
+            continue
+        # One of ours that was given another number is the user's own now.
+        if read_text(path).get(_FRAME, "").zfill(6) == path.stem:
+            path.unlink()
 
 
 def _drawings(

@@ -1,4 +1,4 @@
-"""`dwpose video` in a process of its own, killed for good in the middle, and started again."""
+"""`dwpose video` in a process of its own, killed in the middle, and started again."""
 
 from __future__ import annotations
 
@@ -54,13 +54,23 @@ class Pose:
         time.sleep(slow if self.calls <= {STOPS_AT} else 1000 * slow)
         return self.oracle.estimate(images, boxes)
 
+if "--overlay" in sys.argv:  # drawing takes time too
+    import dwpose.video as films
+
+    def draw_slowly(*args, _draw=films.overlay, **options):
+        time.sleep(slow)
+        return _draw(*args, **options)
+
+    films.overlay = draw_slowly
+    Pose.estimator = lambda self, images, boxes, **options: self.oracle.estimate(images, boxes)
 video.open_model = lambda args, say: Pose()
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def _start(slow_s: float, film: Path, folder: Path) -> subprocess.Popen[str]:
+def _start(slow_s: float, film: Path, folder: Path, *more: str) -> subprocess.Popen[str]:
     words = ["video", str(film), "-o", str(folder / "out.mp4"), "--json", str(folder / "out.json")]
+    words += more
     command = [sys.executable, "-c", PROGRAM, str(slow_s), *words]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
@@ -75,15 +85,43 @@ def _finished(journal: Path) -> int:
     return journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
 
 
+def _write(film: Path) -> None:
+    clip = walk(WALKERS, FRAMES / 25, image_hw=HW)
+    with FilmWriter(film, HW, Fraction(1, 25), 25, crf=8) as writer:
+        for ticks, image in enumerate(draw_clip(clip)):
+            writer.add(image, ticks)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM here")
+def test_a_command_that_is_asked_to_end_leaves_no_half_film(tmp_path: Path):
+    film, folder = tmp_path / "in.mp4", tmp_path / "out"
+    folder.mkdir()
+    _write(film)
+    process = _start(0.5, film, folder, "--overlay")
+    begin = time.monotonic()
+    # The keypoints come before the film.
+    while not ((folder / "out.json").exists() and list(folder.glob(".*.mp4"))):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() - begin < WAIT_S
+        time.sleep(0.01)
+    process.terminate()
+    _, err = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in err
+    journal = "out.mp4.poses.jsonl"
+    left = sorted(p.name for p in folder.iterdir())
+    assert left == ["out.json", journal, f"{journal}.state"]
+    err = _finish(_start(0.0, film, folder, "--overlay"))
+    assert f"{FRAMES} frames were done before" in err
+    assert sorted(p.name for p in folder.iterdir()) == ["out.json", "out.mp4"]
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 here")
 def test_a_killed_command_goes_on_as_if_nothing_had_happened(tmp_path: Path):
     film, whole, part = tmp_path / "in.mp4", tmp_path / "whole", tmp_path / "part"
     whole.mkdir()
     part.mkdir()
-    clip = walk(WALKERS, FRAMES / 25, image_hw=HW)
-    with FilmWriter(film, HW, Fraction(1, 25), 25, crf=8) as writer:
-        for ticks, image in enumerate(draw_clip(clip)):
-            writer.add(image, ticks)
+    _write(film)
     undisturbed = _start(0.0, film, whole)
     killed = _start(0.25, film, part)
     journal = part / "out.mp4.poses.jsonl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from .options import add_drawing, add_models, drawing_options, open_model, parse
 
 if TYPE_CHECKING:
     from ..pipeline import DWPose
+
+# The key under which a map says what it comes from: the picture's hash, and the results made of it.
+_ORIGIN = "dwpose-origin"
 
 ORDERS = ("left-to-right", "size", "score")
 
@@ -46,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
     add("paths", nargs="+", metavar="PATH", help="files, folders or glob patterns")
     add("-o", "--output", metavar="DIR", default="out", help="folder for results (default: out)")
     add("-r", "--recursive", action="store_true", help="take the subfolders of folders too")
-    add("--skip-existing", action="store_true", help="leave pictures whose results are all there")
+    add("--skip-existing", action="store_true", help="leave pictures that have all their results")
 
     group = parser.add_argument_group("what to write")
     add = group.add_argument
@@ -84,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
                 _say(f"the result of {job.path} would overwrite {output}, which is to be read too")
                 return 2
     if args.skip_existing:
-        todo = [job for job in jobs if not all(p.is_file() for p in job.outputs.values())]
+        todo = [job for job in jobs if not _is_done(job)]
         _say(f"{len(jobs) - len(todo)} of {len(jobs)} pictures are done already")
         jobs = todo
     if not jobs:
@@ -123,6 +127,23 @@ def outputs_of(stem: Path, json: bool, overlay: bool) -> dict[str, Path]:
     return outputs
 
 
+def _is_done(job: _Job) -> bool:
+    """All results are there, and of this very picture: another one may have had its name."""
+    from ..io.images import read_text
+
+    try:
+        if not all(path.is_file() for path in job.outputs.values()):
+            return False
+        digest, *kinds = read_text(job.outputs["map"]).get(_ORIGIN, "none").split()
+        return digest == _digest(job.path) and set(job.outputs) <= set(kinds)
+    except OSError:  # what is wrong is said when its turn comes
+        return False
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _work(model: DWPose, jobs: list[_Job], args: argparse.Namespace) -> Iterator[int | None]:
     """Do the pictures one by one; yields how many people each has, or None where it failed."""
     from tqdm import tqdm
@@ -145,6 +166,7 @@ def _do(model: DWPose, job: _Job, args: argparse.Namespace) -> int:
     from ..types import DEFAULT_THRESHOLD
 
     image = load_image(job.path)
+    origin = " ".join([_digest(job.path), *job.outputs])
     people = model.pose(image, max_people=args.max_people, order=args.order)
     options = drawing_options(args.parts, args.threshold)
     size_hw = map_size(args.size, people.image_hw)
@@ -155,7 +177,8 @@ def _do(model: DWPose, job: _Job, args: argparse.Namespace) -> int:
     if "overlay" in job.outputs:
         drawn = overlay(image, people, style=args.style, **options)
         save_image(job.outputs["overlay"], drawn)
-    save_image(job.outputs["map"], draw_pose_map(people, size_hw, args.style, **options))
+    drawn = draw_pose_map(people, size_hw, args.style, **options)
+    save_image(job.outputs["map"], drawn, text={_ORIGIN: origin})
     return len(people)
 
 

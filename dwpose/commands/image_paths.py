@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -54,9 +55,10 @@ def collect(
     missing: list[str] = []
     for pattern in patterns:
         path = Path(pattern)
-        if path.is_dir():
+        # By os.path, which takes a name too long for the system for one that is not there.
+        if os.path.isdir(path):
             sources += _of_folder(path, recursive, output)
-        elif path.exists() or not glob.has_magic(pattern):
+        elif os.path.exists(path) or not glob.has_magic(pattern):
             sources.append(Source(path, Path(path.stem)))
         else:
             matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
@@ -67,7 +69,7 @@ def collect(
     seen: set[Path] = set()
     unique: list[Source] = []
     for source in sources:
-        key = source.path.resolve()
+        key = source.path.parent.resolve() / source.path.name  # a link is a picture of its own
         if key not in seen:
             seen.add(key)
             unique.append(source)
@@ -108,7 +110,7 @@ def output_stems(sources: list[Source], folder: Path) -> list[Path]:
     """
     names = [source.relative for source in sources]
     steps: tuple[Callable[[Source, Path], str], ...] = (
-        lambda source, name: f"{source.path.resolve().parent.name}_{name.name}",
+        lambda source, name: f"{source.path.parent.resolve().name}_{name.name}",
         lambda source, name: f"{name.name}_{source.path.suffix[1:].lower()}",
     )
     for rename in steps:

@@ -139,12 +139,40 @@ def drawing_options(parts: frozenset[str] | None, thresholds: dict[str, float]) 
     return options
 
 
-def open_model(args: argparse.Namespace, say: Callable[[str], None]) -> DWPose:
-    """Open the networks and tell the user in a line which, on what, and why."""
-    from ..pipeline import DWPose
+def model_files(args: argparse.Namespace) -> list[list[str | int]]:
+    """Return what tells the chosen networks from others: names, sizes and times of their files.
+
+    To be called when they are open, so that files which had to be fetched are there.
+    """
+    from pathlib import Path
+
+    from ..weights import catalogue, store
+
+    found: list[list[str | int]] = []
+    for name in _chosen(args).values():
+        path = Path(name).expanduser()
+        if name in catalogue.CATALOGUE:
+            path = store.locate(catalogue.find(name), args.models_folder)
+        file = None if path is None or not path.is_file() else path.stat()
+        found.append([name] if file is None else [name, file.st_size, file.st_mtime_ns])
+    return found
+
+
+def _chosen(args: argparse.Namespace) -> dict[str, str]:
+    """What `--model` and `--detector` name, by role, with "auto" resolved."""
     from ..runtimes.pretrained import choose_detector, choose_estimator
 
     names = {"estimator": args.model, "detector": args.detector}
+    for role, choose in (("estimator", choose_estimator), ("detector", choose_detector)):
+        if names[role] == "auto":
+            names[role] = str(choose(args.models_folder)[0])
+    return names
+
+
+def open_model(args: argparse.Namespace, say: Callable[[str], None]) -> DWPose:
+    """Open the networks and tell the user in a line which, on what, and why."""
+    from ..pipeline import DWPose
+
     model = DWPose.from_pretrained(
         args.model,
         args.detector,
@@ -154,9 +182,7 @@ def open_model(args: argparse.Namespace, say: Callable[[str], None]) -> DWPose:
         mode=args.mode,
         folder=args.models_folder,
     )
-    for role, choose in (("estimator", choose_estimator), ("detector", choose_detector)):
-        if names[role] == "auto":
-            names[role] = str(choose(args.models_folder)[0])
+    names = _chosen(args)
     running = [f"{names[role]} with {info}" for role, info in model.info.items()]
     say("; ".join(running if "detector" in model.info else [*running, "no detector"]))
     if model.notice:

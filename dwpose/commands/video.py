@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from .options import (
     add_drawing,
     add_models,
     drawing_options,
+    model_files,
     open_model,
     parse_count,
     parse_strengths,
@@ -79,7 +82,7 @@ def add_parser(subparsers: Any) -> None:
     add_drawing(group, "the film's")
     add("--no-audio", action="store_true", help="leave the sound out")
     add("--crf", type=int, default=18, metavar="N", help="quality, 0 best to 51 worst (18)")
-    add("--fps", type=float, metavar="N", help="frames a second of a folder (25)")
+    add("--fps", type=float, metavar="N", help="frames a second of a folder, 0.01 to 1000 (25)")
 
     group = parser.add_argument_group("following people")
     add = group.add_argument
@@ -143,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
     from ..io.frames import open_frames
     from ..second_look import SecondLookOptions
     from ..types import DEFAULT_THRESHOLD
-    from ..video import FilmOptions, run_film
+    from ..video import FilmOptions, check_film, run_film
 
     numbers = {"batch": args.batch, "stride": args.stride, "detect_every": args.detect_every}
     try:
@@ -154,13 +157,9 @@ def run(args: argparse.Namespace) -> int:
         output = None if args.output is None else Path(args.output)
         if output is not None and output.suffix and not output.is_dir():
             check_ending(output)
-        source = Path(args.source)
-        for path in (output, args.json and Path(args.json)):
-            if path and path.exists() and path.resolve() == source.resolve():
-                raise ValueError(f"the result would overwrite {source}, which is to be read")
-        if not source.exists():
+        if not Path(args.source).exists():
             raise FileNotFoundError(f"there is no film or folder {args.source!r}")
-        frames = open_frames(source, args.fps)
+        frames = open_frames(args.source, args.fps)
         follow = FollowOptions(**{k: v for k, v in numbers.items() if v is not None})
         film = FilmOptions(
             overlay=args.overlay,
@@ -172,6 +171,7 @@ def run(args: argparse.Namespace) -> int:
             threshold=args.threshold.get("body", DEFAULT_THRESHOLD),
         )
         smoothing, sanity = smoothing_of(args), sanity_of(args)
+        check_film(frames, output, args.json, film)
         model = open_model(args, _say)
         retarget = _retargeter(args, model)
     except (TypeError, ValueError, FileNotFoundError) as error:
@@ -181,6 +181,7 @@ def run(args: argparse.Namespace) -> int:
         _say(str(error))
         return 1
     bar = _Bar()
+    before = _stop_tidily()
     try:
         report = run_film(
             model,
@@ -196,7 +197,7 @@ def run(args: argparse.Namespace) -> int:
             film=film,
             fresh=args.restart,
             keep_journal=args.keep_journal,
-            about={"models": [args.model, args.detector, args.models_folder]},
+            about={"models": model_files(args)},
             progress=bar,
         )
     except (ValueError, RuntimeError, OSError) as error:
@@ -205,6 +206,8 @@ def run(args: argparse.Namespace) -> int:
         return 1
     finally:
         bar.close()
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     done = [str(p) for p in (args.output, args.json) if p]
     work = report.counts
     _say(
@@ -218,6 +221,19 @@ def run(args: argparse.Namespace) -> int:
     if output is not None and output.suffix.lower() in ENDINGS and not args.no_audio:
         _say("with sound" if frames.audio else "the source has no sound")
     return 0
+
+
+def _stop_tidily() -> Any:
+    """Let SIGTERM end the work as Ctrl-C does, by an exception, so that no half film stays.
+
+    Returns:
+        the handler to set again afterwards, or None where it was not changed.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return None
+    # The exit code is that of a shell for a process which a signal has ended.
+    return signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 class _Bar:

@@ -36,3 +36,34 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
             temporary.unlink()
         raise
     return target
+
+
+def check_place(
+    path: str | os.PathLike[str],
+    source: Path | None = None,
+    is_folder: bool = False,
+) -> None:
+    """Refuse a place where a result could not be written.
+
+    Args:
+        path: the file or folder to be; folders above it need not be there yet.
+        source: what is read, and so must not be overwritten.
+        is_folder: it is to be a folder.
+
+    Raises:
+        ValueError: it is the source, is a folder instead of a file or the other way round, or its
+            folder cannot be written.
+    """
+    target = Path(path)
+    if source is not None and target.resolve() == source.resolve():
+        raise ValueError(f"the result would overwrite {target}, which is to be read; give another")
+    if target.is_dir() and not is_folder:
+        raise ValueError(f"{target} is a folder; give the name of a file")
+    if target.exists() and is_folder and not target.is_dir():
+        raise ValueError(f"{target} is a file; give the name of a folder, or of a film")
+    whole = target.absolute()
+    above = next(
+        p for p in (whole if whole.is_dir() else whole.parent, *whole.parents) if p.exists()
+    )
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ValueError(f"nothing can be written in {above}; give another place for {target.name}")

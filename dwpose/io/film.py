@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 
 from .frames import import_av
@@ -76,20 +77,37 @@ class FilmWriter:
         self._frame = av.VideoFrame
         self._error = av.FFmpegError
         self._container = av.open(str(self._temporary), "w")
+        self._time_base = time_base
+        self._sound: _Sound | None = None
+        try:
+            self._add_streams(names[0], fps, crf, audio)
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _add_streams(self, encoder: str, fps: float, crf: int, audio: Path | None) -> None:
+        size_hw, time_base = self.size_hw, self._time_base
         rate = Fraction(fps).limit_denominator(1001) or Fraction(25)
-        self._stream: Any = self._container.add_stream(names[0], rate=rate)
+        self._stream: Any = self._container.add_stream(encoder, rate=rate)
         self._stream.width, self._stream.height = _even(size_hw[1]), _even(size_hw[0])
         self._stream.pix_fmt = "yuv420p"
         self._stream.time_base = time_base
         context = self._stream.codec_context
         context.time_base = time_base
         context.color_primaries = context.color_trc = context.colorspace = _BT709
-        if names[0] in ("libx264", "libvpx-vp9"):
+        if encoder in ("libx264", "libvpx-vp9"):
             self._stream.options = {"crf": str(crf)} | (
-                {"preset": "veryfast"} if names[0] == "libx264" else {"b": "0", "cpu-used": "5"}
+                {"preset": "veryfast"} if encoder == "libx264" else {"b": "0", "cpu-used": "5"}
             )
-        self._time_base = time_base
-        self._sound = _Sound(audio, self._container) if audio is not None else None
+        if audio is not None:
+            self._sound = _Sound(audio, self._container)
+
+    def _give_up(self) -> None:
+        """Leave nothing behind."""
+        with contextlib.suppress(self._error, OSError):
+            self._container.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink()
 
     def add(self, image: ImageArray, ticks: int) -> None:
         """Write the next frame, uint8 [H, W, 3] RGB, at its time in ticks.
@@ -186,6 +204,47 @@ class _Sound:
         self._source.close()
 
 
+def try_film(
+    path: str | os.PathLike[str],
+    size_hw: tuple[int, int],
+    time_base: Fraction,
+    fps: float,
+    audio: Path | None = None,
+    crf: int = 18,
+) -> None:
+    """Write a black frame and its sound, and throw them away: what cannot be is noticed at once.
+
+    Args:
+        path: as `FilmWriter` takes it, and so all others.
+        size_hw: height and width in pixels.
+        time_base: seconds of a tick.
+        fps: frames a second.
+        audio: a file with sound.
+        crf: quality.
+
+    Raises:
+        ValueError: no such film can be written there; the message says what to change.
+        RuntimeError: PyAV is missing, or has no encoder for it.
+    """
+    height, width = size_hw
+    try:
+        with FilmWriter(path, size_hw, time_base, fps, audio, crf) as writer:
+            writer.add(np.zeros((height, width, 3), np.uint8), 0)
+            raise _Enough
+    except _Enough:
+        return
+    except (import_av().FFmpegError, OSError) as error:
+        raise ValueError(
+            f"a film of {width}x{height} pixels cannot be written as {str(path)!r} "
+            f"({getattr(error, 'strerror', None) or error}); "
+            "give another size, ending or place" + (", or leave the sound out" if audio else "")
+        ) from None
+
+
+class _Enough(Exception):
+    """A trial went well."""
+
+
 def check_ending(path: Path) -> str:
     """Return a film's ending in small letters.
 
@@ -196,6 +255,29 @@ def check_ending(path: Path) -> str:
     if ending not in _ENCODERS:
         raise ValueError(f"a film must end in {', '.join(ENDINGS)}, got {path.name!r}")
     return ending
+
+
+def fit_picture(image: ImageArray, size_hw: tuple[int, int]) -> ImageArray:
+    """Bring a frame of another size into a film: its sides keep their ratio, the rest is black.
+
+    Args:
+        image: uint8 [h, w, 3].
+        size_hw: height and width of the film's frames in pixels.
+
+    Returns:
+        uint8 [H, W, 3]; the picture itself where it has this size.
+    """
+    if image.shape[:2] == size_hw:
+        return image
+    scale = min(size_hw[0] / image.shape[0], size_hw[1] / image.shape[1])
+    height, width = (max(round(side * scale), 1) for side in image.shape[:2])
+    top, left = (size_hw[0] - height) // 2, (size_hw[1] - width) // 2
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    fitted = np.zeros((*size_hw, 3), np.uint8)
+    fitted[top : top + height, left : left + width] = cv2.resize(
+        image, (width, height), interpolation=how
+    )
+    return fitted
 
 
 def _even(number: int) -> int:

@@ -5,6 +5,8 @@ Films are read by PyAV (the extra `video`), which ComfyUI brings as well.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 # What `dwpose.io.images` reads, by ending; folders hold other files too.
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 DEFAULT_FPS: Final = 25.0
+# Beyond these, times of frames no longer fit into films, or fall together there.
+_FPS_RANGE: Final = (0.01, 1000.0)
 # For sources without a clock of their own; the usual clock of MPEG streams, which 24, 25, 30 and
 # 60 frames a second divide.
 TICK: Final = Fraction(1, 90_000)
@@ -50,15 +54,20 @@ class FrameSource:
 
     Attributes:
         name: what messages call it.
+        origin: the film or folder they come from, or None.
         time_base: seconds of a tick.
         fps: frames a second, the mean where it varies.
         total: how many frames there should be, or None; a film's own estimate.
         audio: a file whose sound belongs to the frames, or None.
         damaged: frames that could not be decoded so far.
+        once: frames can be had a single time: those of a webcam or a generator.
     """
+
+    once = False
 
     def __init__(self, name: str, fps: float, total: int | None) -> None:
         self.name = name
+        self.origin: Path | None = None
         self.fps = fps
         self.total = total
         self.time_base = TICK
@@ -68,6 +77,10 @@ class FrameSource:
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Yield the frames from number `start` on."""
         raise NotImplementedError
+
+    def fingerprint(self) -> str | None:
+        """Return what tells these frames from others, or None where only their pixels would."""
+        return None
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
@@ -103,8 +116,13 @@ class FilmFile(FrameSource):
             if not total and container.duration:
                 total = round(container.duration / 1e6 * fps)
             super().__init__(str(path), fps, total)
+            self.origin = self.path
             self.time_base = stream.time_base or TICK
             self.audio = self.path if container.streams.audio else None
+
+    def fingerprint(self) -> str | None:
+        """Return what changes with the file: its size and its time."""
+        return _digest([self.path])
 
     def _open(self) -> Any:
         av = import_av()
@@ -171,6 +189,7 @@ class PictureFolder(FrameSource):
 
     Raises:
         FileNotFoundError: there is no picture in it.
+        ValueError: fps is not 0.01 to 1000.
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float | None = None) -> None:
@@ -183,7 +202,8 @@ class PictureFolder(FrameSource):
         if not files:
             raise FileNotFoundError(f"there is no picture in the folder {str(folder)!r}")
         self.files = sorted(files, key=_by_number)
-        super().__init__(str(path), fps or DEFAULT_FPS, len(files))
+        super().__init__(str(path), _checked_fps(fps), len(files))
+        self.origin = folder
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Yield the frames from number `start` on; those before are not read."""
@@ -191,19 +211,35 @@ class PictureFolder(FrameSource):
             file = self.files[index]
             yield _timed(index, load_image(file, file.name), self.fps)
 
+    def fingerprint(self) -> str | None:
+        """Return what changes with the pictures: their names, order, sizes and times."""
+        return _digest(self.files)
+
 
 class Pictures(FrameSource):
     """Any iterable of pictures: a list, a batch [B, H, W, 3], a generator.
 
     Args:
-        images: of anything that `images.load_image` takes.
+        images: of anything that `images.load_image` takes. An array is a batch [B, H, W, 3], or
+            [B, H, W] of grey pictures.
         fps: frames a second.
+
+    Raises:
+        ValueError: fps is not 0.01 to 1000, or an array is a single picture.
     """
 
     def __init__(self, images: Iterable[Any], fps: float | None = None) -> None:
+        shape = list(getattr(images, "shape", [0] * 4))
+        # Of rank 3, the last axis tells a picture [H, W, 3] from grey pictures [B, H, W].
+        if len(shape) != 4 and (len(shape) != 3 or shape[2] <= 4):
+            raise ValueError(
+                "frames must be several pictures, such as a batch [B, H, W, 3], got shape "
+                f"{shape}; put a single picture into a list"
+            )
         total = len(images) if hasattr(images, "__len__") else None  # pyright: ignore[reportArgumentType]
         self.images = images
-        super().__init__("images", fps or DEFAULT_FPS, total)
+        self.once = isinstance(images, Iterator)
+        super().__init__("images", _checked_fps(fps), total)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Yield the frames from number `start` on."""
@@ -222,6 +258,8 @@ class Webcam(FrameSource):
     Raises:
         ValueError: there is no such camera.
     """
+
+    once = True
 
     def __init__(self, number: int, fps: float | None = None) -> None:
         import cv2
@@ -263,15 +301,14 @@ def open_frames(source: Any, fps: float | None = None) -> FrameSource:
     Args:
         source: a film's path, a folder of pictures, the number of a webcam, an iterable of
             pictures (also a batch [B, H, W, 3]), or a `FrameSource`.
-        fps: frames a second where the source does not know; 25 when None.
+        fps: frames a second where the source does not know, 0.01 to 1000; 25 when None.
 
     Raises:
         FileNotFoundError, ValueError, TypeError, RuntimeError: it cannot be opened.
     """
     if isinstance(source, FrameSource):
         return source
-    if fps is not None and not fps > 0:
-        raise ValueError(f"fps must be above 0, got {fps}")
+    _checked_fps(fps)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         return PictureFolder(path, fps) if path.is_dir() else FilmFile(path)
@@ -309,6 +346,19 @@ def upright(frame: VideoFrame) -> ImageArray:
 def _timed(index: int, image: ImageArray, fps: float) -> Frame:
     ticks = round(index / fps / TICK)
     return Frame(index, image, ticks, index / fps)
+
+
+def _checked_fps(fps: float | None) -> float:
+    low, high = _FPS_RANGE
+    if fps is not None and not low <= fps <= high:
+        raise ValueError(f"fps must be {low:g} to {high:g}, got {fps:g}")
+    return DEFAULT_FPS if fps is None else fps
+
+
+def _digest(files: Iterable[Path]) -> str:
+    stats = [(file.name, file.stat()) for file in files]
+    lines = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

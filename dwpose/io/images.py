@@ -13,7 +13,9 @@ which would vanish on black.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -36,6 +38,8 @@ _BACKGROUND = 255
 # many pixels (two of 8K, thirty of 1080p), so that long lists and films need little memory.
 CHUNK_PIXELS: Final = 64_000_000
 _SAVE_QUALITY = 95
+# Bytes of a PNG's signature and of the header that must come first.
+_PNG_HEAD = 8 + 25
 
 
 def load_image(image: Any, name: str = "image") -> ImageArray:
@@ -111,7 +115,12 @@ def split_batch(images: Any, name: str = "images") -> Sequence[Any]:
     return images
 
 
-def save_image(path: str | os.PathLike[str], image: ImageArray, quality: int | None = None) -> Path:
+def save_image(
+    path: str | os.PathLike[str],
+    image: ImageArray,
+    quality: int | None = None,
+    text: Mapping[str, str] | None = None,
+) -> Path:
     """Write a picture so that the file is either complete or not there.
 
     Args:
@@ -119,6 +128,8 @@ def save_image(path: str | os.PathLike[str], image: ImageArray, quality: int | N
             are made.
         image: uint8 [H, W, 3] RGB, [H, W, 4] RGBA or [H, W] grey.
         quality: 1..100 for JPEG and WebP; 95 when omitted.
+        text: what a PNG is to say about itself, see `read_text`: short keys and values in ASCII;
+            other formats leave it out.
 
     Returns:
         the path written.
@@ -152,7 +163,27 @@ def save_image(path: str | os.PathLike[str], image: ImageArray, quality: int | N
         raise ValueError(
             f"path must end in a picture format such as .png, .jpg or .webp, got {path.name!r}"
         )
-    return write_atomically(path, encoded.tobytes())
+    data = encoded.tobytes()
+    if text and ending == ".png":
+        data = data[:_PNG_HEAD] + b"".join(map(_text_chunk, text, text.values())) + data[_PNG_HEAD:]
+    return write_atomically(path, data)
+
+
+def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return what a PNG says about itself; nothing where it is none, or is not there."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return {key: value for key, value in image.info.items() if isinstance(value, str)}
+    except (OSError, SyntaxError, ValueError):
+        return {}
+
+
+def _text_chunk(key: str, value: str) -> bytes:
+    # Length, kind, keyword, zero, text, CRC: PNG specification, 11.3.3.2.
+    content = b"tEXt" + key.encode("ascii") + b"\0" + value.encode("ascii")
+    return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
 
 
 def _read_file(path: Path, name: str) -> ImageArray:
@@ -170,9 +201,7 @@ def _read_file(path: Path, name: str) -> ImageArray:
 
 
 def _from_pillow(image: Image.Image, name: str) -> ImageArray:
-    from PIL import ImageOps
-
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if 0 in image.size:
         raise ValueError(f"{name} must not be empty, got {image.size[0]}x{image.size[1]} pixels")
     if image.mode.startswith("I;16"):
@@ -185,6 +214,31 @@ def _from_pillow(image: Image.Image, name: str) -> ImageArray:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return _composite(np.asarray(image.convert("RGBA")))
     return np.ascontiguousarray(image.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF says; damaged EXIF says nothing.
+
+    Pillow's own exif_transpose also writes the other entries anew, which damaged ones prevent.
+    """
+    from PIL import Image
+
+    ways = Image.Transpose
+    turns = {
+        2: ways.FLIP_LEFT_RIGHT,
+        3: ways.ROTATE_180,
+        4: ways.FLIP_TOP_BOTTOM,
+        5: ways.TRANSPOSE,
+        6: ways.ROTATE_270,
+        7: ways.TRANSVERSE,
+        8: ways.ROTATE_90,
+    }
+    image.load()  # so that errors of the pixels are told from those of the EXIF
+    try:
+        turn = turns.get(image.getexif().get(0x0112, 1))
+    except Exception:  # whatever Pillow's parser trips over
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _as_array(image: Any, name: str) -> npt.NDArray[Any]:

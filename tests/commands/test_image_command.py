@@ -165,6 +165,53 @@ def test_skip_existing_does_what_is_missing(model: FakeModel, picture: Callable,
     assert len(model.calls) == 4
 
 
+def test_results_of_another_picture_are_not_taken(
+    model: FakeModel, picture: Callable, tmp_path: Path
+):
+    out = tmp_path / "out"
+    first, second = str(picture("a/x.png")), str(picture("b/x.png", (40, 50, 60)))
+    more = ["--skip-existing", "--overlay"]
+    assert main(["image", first, "-o", str(out), "--json", *more]) == 0
+    assert main(["image", second, "-o", str(out), *more]) == 0
+    np.testing.assert_array_equal(
+        _read(out / "x_overlay.png"), overlay(_read(Path(second)), model.pose(_read(Path(second))))
+    )
+    calls = len(model.calls)
+    assert main(["image", second, "-o", str(out), *more]) == 0
+    assert main(["image", second, "-o", str(out), "--skip-existing"]) == 0
+    assert len(model.calls) == calls
+    # The keypoints there are still those of the first.
+    assert main(["image", second, "-o", str(out), "--json", *more]) == 0
+    assert len(model.calls) == calls + 1
+    picture("b/x.png", (70, 80, 90))  # an edited picture is another one
+    assert main(["image", second, "-o", str(out), "--json", *more]) == 0
+    assert len(model.calls) == calls + 2
+
+
+def test_links_to_pictures_have_results(model: FakeModel, picture: Callable, tmp_path: Path):
+    source = picture("a.png")
+    for name in ("in/link.png", "in/sub/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(source)
+    out = tmp_path / "out"
+    assert main(["image", str(tmp_path / "in"), str(source), "-r", "-o", str(out)]) == 0
+    assert _files(out) == ["a_pose.png", "link_pose.png", "sub/a_pose.png"]
+    out = tmp_path / "flat"
+    assert main(["image", str(source), str(tmp_path / "in/sub/a.png"), "-o", str(out)]) == 0
+    assert _files(out) == ["in_a_pose.png", "sub_a_pose.png"]
+
+
+def test_names_too_long_are_failures_of_their_own(
+    model: FakeModel, picture: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    long = picture(f"{'x' * 251}.png")  # its results have 260 characters
+    words = [str(long), str(tmp_path / f"{'y' * 300}.png"), str(picture("a.png"))]
+    assert main(["image", *words, "-o", str(out), "--skip-existing"]) == 1
+    assert _files(out) == ["a_pose.png"]
+    assert "2 failed" in capsys.readouterr().err
+
+
 def test_nobody_gives_an_empty_map(model: FakeModel, picture: Callable, tmp_path: Path):
     model.people_found = 0
     out = tmp_path / "out"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dwpose.io.film import FilmWriter
+from dwpose.io.film import FilmWriter, try_film
 from dwpose.io.frames import FilmFile, PictureFolder, Pictures, open_frames
 from dwpose.io.images import save_image
 
@@ -211,3 +211,27 @@ def test_batches_and_generators_are_sources():
     assert open_frames(p for p in batch).total is None
     with pytest.raises(ValueError, match="fps"):
         open_frames(batch, fps=0)
+
+
+@pytest.mark.parametrize("shape", [(8, 9, 3), (8, 9, 1), (8, 9, 4), (8, 9), (8,)])
+def test_a_single_picture_is_no_film(shape):
+    picture = np.zeros(shape, np.uint8)
+    with pytest.raises(ValueError, match=r"put a single picture into a list"):
+        open_frames(picture)
+    if len(shape) > 1:
+        assert [f.image.shape for f in open_frames([picture])] == [(8, 9, 3)]
+
+
+def test_a_batch_of_grey_pictures_is_a_film():
+    assert [f.image.shape for f in open_frames(np.zeros((2, 8, 9)))] == [(8, 9, 3)] * 2
+
+
+def test_sound_that_cannot_be_read_leaves_nothing(tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no sound")
+    with pytest.raises(av.FFmpegError):
+        FilmWriter(tmp_path / "a.mp4", (48, 64), Fraction(1, 25), 25, notes)
+    with pytest.raises(ValueError, match="leave the sound out"):
+        try_film(tmp_path / "a.mp4", (48, 64), Fraction(1, 25), 25, notes)
+    try_film(tmp_path / "a.mp4", (48, 64), Fraction(1, 25), 25)
+    assert list(tmp_path.iterdir()) == [notes]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from dwpose.io.images import is_batch, load_image, load_images, save_image
+from dwpose.io.images import is_batch, load_image, load_images, read_text, save_image
 
 
 @pytest.fixture
@@ -35,6 +36,34 @@ def test_exif_rotation_is_applied(tmp_path, rgb):
     exif[0x0112] = 6  # the camera was held so that the picture must be turned 90 degrees right
     Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(load_image(tmp_path / "a.png"), np.rot90(rgb, -1))
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_as_pillow_has_it(tmp_path, rgb, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), expected)
+
+
+@pytest.mark.parametrize(
+    ("exif", "turned"),
+    [
+        # Little-endian TIFF: the number of entries, then tag, type, count and value of each.
+        (b"Exif\0\0no TIFF at all", False),
+        # Orientation 6, and text where the resolution (0x011a) must be a fraction.
+        (struct.pack("<6s4sIHHHIHHHHII", b"Exif", b"II*", 8, 2, 0x112, 3, 1, 6, 0, 0x11A, 2, 1, 0)
+         + b"x" * 4 + bytes(4), True),
+        # Orientation as text.
+        (struct.pack("<6s4sIHHHI4sI", b"Exif", b"II*", 8, 1, 0x112, 2, 4, b"six", 0), False),
+    ],
+)  # fmt: skip
+def test_damaged_exif_does_not_spoil_a_picture(tmp_path, rgb, exif, turned):
+    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
+    expected = np.rot90(rgb, -1) if turned else rgb
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), expected)
 
 
 def test_alpha_is_composited_on_white(tmp_path):
@@ -232,3 +261,16 @@ def test_save_image_refuses(tmp_path, rgb):
     with pytest.raises(ValueError, match=r"\[H, W, 3\]"):
         save_image(tmp_path / "a.png", rgb[:, :, :2])
     assert os.listdir(tmp_path) == []
+
+
+def test_pngs_say_what_they_are_told_to(tmp_path, rgb):
+    text = {"dwpose-origin": "abc map", "dwpose-frame": "7"}
+    save_image(tmp_path / "a.png", rgb, text=text)
+    assert read_text(tmp_path / "a.png") == text
+    with Image.open(tmp_path / "a.png") as image:
+        image.verify()  # the checksums of all chunks
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), rgb)
+    save_image(tmp_path / "a.jpg", rgb, text=text)
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    for name in ("a.jpg", "b.png", "c.png"):
+        assert "dwpose-frame" not in read_text(tmp_path / name)

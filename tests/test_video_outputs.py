@@ -1,0 +1,135 @@
+"""What `dwpose video` refuses before the work, and what it leaves where it writes."""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dwpose.cli import main
+from dwpose.commands import video as command
+from dwpose.io.film import FilmWriter, fit_picture
+from dwpose.io.frames import open_frames
+from dwpose.io.images import save_image
+from dwpose.training.synthetic.numeric_clips import Walker, walk
+from dwpose.training.synthetic.oracle import Oracle, draw_clip
+from dwpose.video import FilmOptions, run_film
+
+pytest.importorskip("av")
+
+HW = (96, 160)
+CLIP = walk([Walker((30, 52), (60, 52), 64)], 0.4, image_hw=HW)
+FRAMES = len(CLIP.truth)
+
+
+class FakePose:
+    searches = False
+
+    def __init__(self):
+        self.oracle = Oracle(CLIP.truth, 0.001)
+        self.detector = self.oracle.detect
+        self.estimator = self.oracle.estimate
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "in.mp4"
+    with FilmWriter(path, HW, Fraction(1, 25), 25, crf=8) as writer:
+        for ticks, image in enumerate(draw_clip(CLIP)):
+            writer.add(image, ticks)
+    return path
+
+
+@pytest.fixture
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(args: argparse.Namespace, say: object) -> None:
+        raise AssertionError("the networks were opened")
+
+    monkeypatch.setattr(command, "open_model", refuse)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["FILM", "-o", "o.mp4", "--crf", "52"], "crf must be"),
+        (["FILM", "-o", "o.mp4", "--crf", "-1"], "crf must be"),
+        (["FRAMES", "-o", "o.mp4", "--fps", "inf"], "fps must be 0.01 to 1000"),
+        (["FRAMES", "-o", "o.mp4", "--fps", "nan"], "fps must be 0.01 to 1000"),
+        (["FRAMES", "-o", "o.mp4", "--fps", "1e-9"], "fps must be 0.01 to 1000"),
+        (["FRAMES", "-o", "o.mp4", "--fps", "1e9"], "fps must be 0.01 to 1000"),
+        (["FILM", "-o", "o.mp4", "--json", "o.mp4"], "give two names"),
+        (["FILM", "-o", "folder.mp4"], "is a folder"),
+        (["FILM", "--json", "folder.mp4"], "is a folder"),
+        (["FILM", "--json", "FILM"], "overwrite"),
+        (["FRAMES", "-o", "FRAMES"], "overwrite"),
+        (["FRAMES", "-o", "file"], "is a file"),
+        (["FILM", "--json", "file/poses.json"], "nothing can be written in"),
+        (["FILM", "-o", "o.mp4", "--json", "file/a/poses.json"], "nothing can be written in"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_first(
+    no_work, film, tmp_path, capsys, arguments, message
+):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "file").write_text("")
+    save_image(tmp_path / "frames" / "1.png", np.zeros((8, 8, 3), np.uint8))
+    names = {"FILM": str(film), "FRAMES": str(tmp_path / "frames")}
+    words = [
+        names.get(a, str(tmp_path / a) if Path(a).suffix in (".mp4", ".json") or a == "file" else a)
+        for a in arguments
+    ]
+    before = film.read_bytes()
+    assert main(["video", *words]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert film.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.mp4", "frames", "in"]
+
+
+def test_a_size_that_no_encoder_takes_is_refused_first(no_work, tmp_path, capsys):
+    save_image(tmp_path / "frames" / "1.png", np.zeros((16, 16400, 3), np.uint8))
+    words = ["video", str(tmp_path / "frames"), "-o", str(tmp_path / "o.mp4")]
+    assert main(words) == 2
+    assert "16400x16 pixels cannot be written" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["frames"]
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_frames_of_other_sizes_are_fitted_into_the_film(tmp_path, over):
+    pictures = list(draw_clip(CLIP))
+    pictures[4] = pictures[4][:, :80]
+    out = tmp_path / "o.mp4"
+    assert run_film(FakePose(), pictures, out, film=FilmOptions(overlay=over)).frames == FRAMES
+    assert {f.image.shape for f in open_frames(out)} == {(*HW, 3)}
+
+
+def test_a_fitted_picture_keeps_its_ratio():
+    white = np.full((40, 20, 3), 255, np.uint8)
+    fitted = fit_picture(white, (20, 30))
+    expected = np.zeros((20, 30, 3), np.uint8)
+    expected[:, 10:20] = 255
+    np.testing.assert_array_equal(fitted, expected)
+    assert fit_picture(white, (40, 20)) is white
+
+
+def test_a_folder_of_frames_loses_those_of_a_longer_film_and_nothing_else(tmp_path):
+    pictures, out = list(draw_clip(CLIP)), tmp_path / "out"
+    run_film(FakePose(), pictures, out)
+    mine = np.zeros((8, 8, 3), np.uint8)
+    # Pictures of the user: by name like ours, a renamed one of ours, and others.
+    for name in (f"{FRAMES:06d}.png", "000099.png", "cover.png", "notes.jpg"):
+        save_image(out / name, mine)
+    (out / "000003.png").rename(out / "000123.png")
+    run_film(FakePose(), pictures[:5], out)
+    assert sorted(p.name for p in out.iterdir()) == [
+        *(f"{i:06d}.png" for i in range(5)),
+        f"{FRAMES:06d}.png",
+        "000099.png",
+        "000123.png",
+        "cover.png",
+        "notes.jpg",
+    ]
