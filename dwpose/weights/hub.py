@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,9 @@ from .transfer import (
     disk_errors,
     download,
     probe,
+    silent,
 )
+from .waiting import ASK_EVERY_S
 
 Progress = bool | Report
 
@@ -104,39 +107,45 @@ def fetch(
     home = models_folder(folder)
     with disk_errors(home):
         home.mkdir(parents=True, exist_ok=True)
-    with _locked(home / f".{entry.name}.lock", entry, patience):
+    lock = home / f".{entry.name}.lock"
+    with _bar(entry, progress) as report, _locked(lock, entry, report, patience.lock_s):
         if (here := locate(entry, folder)) is not None:  # another process was faster
             check(entry, here)
             return here
-        return _fetch_into(home / entry.name, entry, progress, patience)
+        return _fetch_into(home / entry.name, entry, report, patience)
 
 
 @contextlib.contextmanager
-def _locked(path: Path, entry: ModelEntry, patience: Patience) -> Iterator[None]:
+def _locked(path: Path, entry: ModelEntry, report: Report, longest_s: float) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(str(path))
-    try:
-        with disk_errors(path.parent):
-            lock.acquire(timeout=patience.lock_s)
-    except Timeout:
-        raise WeightsError(
-            f"another process has been fetching {entry.id} for {patience.lock_s:.0f} s; wait for "
-            f"it, or end it and delete {path}."
-        ) from None
+    end = time.monotonic() + longest_s
+    with disk_errors(path.parent):
+        while not lock.is_locked:
+            left = end - time.monotonic()
+            try:
+                lock.acquire(timeout=max(min(left, ASK_EVERY_S), 0.0))
+            except Timeout:
+                if left <= 0:
+                    raise WeightsError(
+                        f"another process has been fetching {entry.id} for {longest_s:.0f} s; "
+                        f"wait for it, or end it and delete {path}."
+                    ) from None
+                report(0, entry.bytes)
     try:
         yield
     finally:
         lock.release()
 
 
-def _fetch_into(target: Path, entry: ModelEntry, progress: Progress, patience: Patience) -> Path:
+def _fetch_into(target: Path, entry: ModelEntry, report: Report, patience: Patience) -> Path:
     """Download, check, unpack and place one file; the lock is held."""
     zipped = entry.member is not None
     part = target.with_name(target.name + (".zip.part" if zipped else ".part"))
     wanted = entry.archive_sha256 if zipped else entry.sha256 or read_record(target).get("sha256")
     for attempt in (1, 2):
-        source, published = _download_any(entry, part, wanted, progress, patience)
+        source, published = _download_any(entry, part, wanted, report, patience)
         actual = sha256_of(part)
         if (wanted or published or actual) == actual:
             break
@@ -196,7 +205,7 @@ def _unpack(archive: Path, target: Path, entry: ModelEntry) -> Path:
 
 
 def _download_any(
-    entry: ModelEntry, part: Path, wanted: str | None, progress: Progress, patience: Patience
+    entry: ModelEntry, part: Path, wanted: str | None, report: Report, patience: Patience
 ) -> tuple[str, str | None]:
     """Download from the hub, or failing that from the plain address.
 
@@ -204,27 +213,26 @@ def _download_any(
         The address used, and the checksum that the hub publishes for it, if any.
     """
     problems: list[str] = []
-    with _bar(entry, progress) as report:
-        if entry.repo:
-            try:
-                return _from_hub(entry, part, wanted, report, patience)
-            except WeightsError as error:
-                if entry.url is None or isinstance(error, DiskError):
-                    raise
-                problems.append(str(error))
+    if entry.repo:
         try:
-            url = str(entry.url)
-            size = None if entry.member else entry.bytes
-            download(url, part, tag=wanted, total=size, report=report, patience=patience)
-            return url, None
+            return _from_hub(entry, part, wanted, report, patience)
         except WeightsError as error:
-            if not problems:
+            if entry.url is None or isinstance(error, DiskError):
                 raise
-            raise WeightsError(f"{problems[0]} Nor from its second source: {error}") from None
+            problems.append(str(error))
+    try:
+        url = str(entry.url)
+        size = None if entry.member else entry.bytes
+        download(url, part, tag=wanted, total=size, report=report, patience=patience)
+        return url, None
+    except WeightsError as error:
+        if not problems:
+            raise
+        raise WeightsError(f"{problems[0]} Nor from its second source: {error}") from None
 
 
 def _from_hub(
-    entry: ModelEntry, part: Path, wanted: str | None, report: Report | None, patience: Patience
+    entry: ModelEntry, part: Path, wanted: str | None, report: Report, patience: Patience
 ) -> tuple[str, str | None]:
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
@@ -233,7 +241,8 @@ def _from_hub(
     url = hf_hub_url(str(entry.repo), entry.filename, revision=entry.revision, endpoint=endpoint)
     token = build_hf_headers().get("authorization")  # HF_TOKEN, or that of `hf auth login`
     headers = {"Authorization": token} if token else {}
-    facts = probe(url, headers, patience)
+    have = part.stat().st_size if part.exists() else 0
+    facts = probe(url, headers, patience, lambda: report(have, entry.bytes))
     if not facts.get(COMMIT_HEADER):
         raise WeightsError(
             f"{url} was not answered by a model hub; check HF_ENDPOINT and the proxy settings."
@@ -264,10 +273,10 @@ def _trim(endpoint: str | None) -> str | None:
 
 
 @contextlib.contextmanager
-def _bar(entry: ModelEntry, progress: Progress) -> Iterator[Report | None]:
+def _bar(entry: ModelEntry, progress: Progress) -> Iterator[Report]:
     """A function that shows progress, or passes it on."""
     if progress is not True:
-        yield progress if callable(progress) else None
+        yield progress if callable(progress) else silent
         return
     from tqdm import tqdm
 
