@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,24 @@ def locate(entry: ModelEntry) -> Path | None:
     return None
 
 
+def wrong_file(entry: ModelEntry) -> str:
+    """What is wrong with a catalogue file that is not used for its size, see `store.misfit`."""
+    from ..dwpose.weights import store
+
+    if locate(entry) is not None:
+        return ""
+    return next(filter(None, (store.misfit(entry, f) for f in (*model_folders(), None))), "")
+
+
+def _mend(entry: ModelEntry) -> str:
+    """The sentence on a wrong file that was not chosen by its name, or ""."""
+    wrong = wrong_file(entry)
+    return wrong and (
+        f"{wrong}, so it is not used; delete it and copy {entry.name} anew, or use Load DWPose "
+        "Model with download_if_missing."
+    )
+
+
 def find_file(name: str, role: Role) -> ModelFile | ModelEntry:
     """Find what a loader's list names.
 
@@ -119,19 +138,31 @@ def choose_estimator() -> tuple[ModelFile | ModelEntry, str]:
         f"official DWPose is far better: put {official.name} and yolox_l.onnx into models/{KIND}, "
         "or use Load DWPose Model with download_if_missing."
     )
-    return find_file(catalogue.BUILTIN_ESTIMATOR, "estimator"), notice
+    found = find_file(catalogue.BUILTIN_ESTIMATOR, "estimator")
+    return found, join_notices(_mend(official), notice)
 
 
 def choose_detector() -> ModelFile | None:
     """What "auto" stands for: a detector that is here, the official first, the built-in last."""
-    from ..dwpose.weights import catalogue
-
-    entries = [e for e in catalogue.CATALOGUE.values() if e.role == "detector"]
-    for entry in sorted(entries, key=lambda e: (e.id != catalogue.DEFAULT_DETECTOR, e.builtin)):
+    for entry in _detectors():
         path = locate(entry)
         if path is not None:
             return ModelFile(entry.id, path, entry)
     return None
+
+
+def _detectors() -> list[ModelEntry]:
+    """Catalogue entries in the order in which "auto" wants them."""
+    from ..dwpose.weights import catalogue
+
+    entries = [e for e in catalogue.CATALOGUE.values() if e.role == "detector"]
+    return sorted(entries, key=lambda e: (e.id != catalogue.DEFAULT_DETECTOR, e.builtin))
+
+
+def detector_notice(chosen: ModelFile | None) -> str:
+    """What the user should know of the detector that "auto" chose, or ""."""
+    better = takewhile(lambda entry: chosen is None or entry is not chosen.entry, _detectors())
+    return join_notices(*map(_mend, better))
 
 
 def resolve(
@@ -148,8 +179,14 @@ def resolve(
     else:
         pose = find_file(estimator, "estimator")
     if detector == AUTO:
-        return pose, choose_detector(), notice
+        found = choose_detector()
+        return pose, found, join_notices(notice, detector_notice(found))
     return pose, None if detector == NONE else find_file(detector, "detector"), notice
+
+
+def join_notices(*notices: str) -> str:
+    """One line of those that say something."""
+    return " ".join(filter(None, notices))
 
 
 def fingerprint(*files: ModelFile | ModelEntry | None) -> list[Any]:
@@ -177,9 +214,11 @@ def bring(entry: ModelEntry, download: bool) -> ModelFile:
     if entry.builtin:
         raise WeightsError(store.absent_message(entry, folder))
     if not download:
+        wrong = wrong_file(entry)
+        what = f"{wrong}; delete it and" if wrong else f"{entry.id} is not here:"
         raise WeightsError(
-            f"{entry.id} is not here: switch on download_if_missing to fetch it ({megabytes(entry)}"
-            f" from {entry.source}, licence {entry.licence}), or put {entry.name} into {folder}"
+            f"{what} switch on download_if_missing to fetch it ({megabytes(entry)} from "
+            f"{entry.source}, licence {entry.licence}), or put {entry.name} into {folder}"
         )
     progress = Progress(entry.bytes or 1)
     return ModelFile(entry.id, hub.fetch(entry, folder, progress=progress), entry)
@@ -196,7 +235,11 @@ def model_or_default(model: PoseModel | None) -> PoseModel:
         estimator, notice = choose_estimator()
         if not isinstance(estimator, ModelFile):
             estimator = bring(estimator, download=False)
-        return default_model(estimator, choose_detector(), notice)
+        detector = choose_detector()
+        notice = join_notices(notice, detector_notice(detector))
+        chosen = default_model(estimator, detector, notice)
+        chosen.notice = notice  # of now: a model that was kept has that of its first use
+        return chosen
     if not isinstance(model, PoseModel):
         raise TypeError(
             f"model must come from Load DWPose Model of this pack, got {type(model).__name__}"
@@ -345,6 +388,10 @@ class LoadModel(io.ComfyNode):
         check_choice("precision", precision, PRECISIONS)
         check_choice("mode", mode, MODES)
         pose, find, notice = resolve(estimator, detector)
+        for absent in (pose, find):
+            if absent is not None and not isinstance(absent, ModelFile):
+                wrong = wrong_file(absent)
+                notice = join_notices(notice, wrong and f"{wrong}, so it was fetched anew.")
         if not isinstance(pose, ModelFile):
             pose = bring(pose, download_if_missing)
         if find is not None and not isinstance(find, ModelFile):

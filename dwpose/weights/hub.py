@@ -12,6 +12,7 @@ and those of `dwpose.weights.store`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -28,6 +29,7 @@ from .store import (
     check,
     default_folder,
     locate,
+    misfit,
     models_folder,
     read_record,
     sha256_of,
@@ -49,6 +51,8 @@ from .transfer import (
     silent,
 )
 from .waiting import ASK_EVERY_S
+
+logger = logging.getLogger("dwpose")
 
 Progress = bool | Report
 
@@ -104,6 +108,8 @@ def fetch(
         raise WeightsError(
             f"HF_HUB_OFFLINE forbids the network, and {absent_message(entry, folder)}"
         )
+    if wrong := misfit(entry, folder):
+        logger.warning("%s; it is fetched anew", wrong)
     home = models_folder(folder)
     with disk_errors(home):
         home.mkdir(parents=True, exist_ok=True)

@@ -89,32 +89,51 @@ def locate(entry: ModelEntry, folder: Folder = None) -> Path | None:
     if entry.builtin:
         path = builtin_path(entry)
         return path if path.is_file() else None
+    return next((p for p in _lying(entry, folder) if _right_size(entry, p)), None)
+
+
+def misfit(entry: ModelEntry, folder: Folder = None) -> str:
+    """What is wrong with a file that lies where this one should and has another size.
+
+    Such a file, most often one whose copying was cut off, counts as absent.
+
+    Args:
+        entry: What to look for.
+        folder: Models folder; None means `default_folder`.
+
+    Returns:
+        A sentence without its full stop, or "" where the right file or none is here.
+    """
+    found = state(entry, folder)
+    if entry.builtin or found.state != "wrong" or locate(entry, folder) is not None:
+        return ""
+    return f"{found.path} is not {entry.id}: {found.detail}"
+
+
+def _right_size(entry: ModelEntry, path: Path) -> bool:
+    return entry.bytes in (None, path.stat().st_size)
+
+
+def _lying(entry: ModelEntry, folder: Folder) -> list[Path]:
+    """Files in the places of one that does not ship with the package, of whatever size."""
     home = models_folder(folder)
     places = [home / entry.name]
     if entry.repo and entry.member is None:
-        places.append(home / entry.repo / entry.filename)
-    for path in places:
-        if path.is_file() and entry.bytes in (None, path.stat().st_size):
-            return path
-    return _in_hub_cache(entry)
+        places += [home / entry.repo / entry.filename, _in_hub_cache(entry)]
+    return [path for path in places if path.is_file()]
 
 
-def _in_hub_cache(entry: ModelEntry) -> Path | None:
-    if not entry.repo or entry.member is not None:
-        return None
+def _in_hub_cache(entry: ModelEntry) -> Path:
     cache = os.environ.get("HF_HUB_CACHE") or (
         Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface") / "hub"
     )
     # The layout of huggingface_hub's cache; looked at directly, for importing it takes half a
     # second and it is not needed when the file is here.
-    home = Path(cache).expanduser() / f"models--{entry.repo.replace('/', '--')}"
+    home = Path(cache).expanduser() / f"models--{str(entry.repo).replace('/', '--')}"
     revision = str(entry.revision)
     with contextlib.suppress(OSError):
         revision = (home / "refs" / revision).read_text(encoding="utf-8").strip()
-    path = home / "snapshots" / revision / entry.filename
-    if path.is_file() and entry.bytes in (None, path.stat().st_size):
-        return path
-    return None
+    return home / "snapshots" / revision / entry.filename
 
 
 def sha256_of(path: Path, report: Report | None = None) -> str:
@@ -214,11 +233,10 @@ def state(entry: ModelEntry, folder: Folder = None) -> FileState:
     """What is known about a model file without hashing it."""
     path = locate(entry, folder)
     if path is None:
-        near = models_folder(folder) / entry.name
-        if not entry.builtin and near.is_file():
-            size = near.stat().st_size
-            return FileState(entry, near, "wrong", f"{size} bytes instead of {entry.bytes}")
-        part = near.with_name(near.name + ".part")
+        if not entry.builtin and (lying := _lying(entry, folder)):
+            size = lying[0].stat().st_size
+            return FileState(entry, lying[0], "wrong", f"{size} bytes instead of {entry.bytes}")
+        part = models_folder(folder) / f"{entry.name}.part"
         if part.is_file():
             return FileState(
                 entry, None, "absent", f"{part.stat().st_size / 1e6:.0f} MB of it have arrived"
@@ -253,6 +271,11 @@ def absent_message(entry: ModelEntry, folder: Folder = None) -> str:
             "another model such as dw-ll-384."
         )
     where = models_folder(folder)
+    if wrong := misfit(entry, folder):
+        return (
+            f"{wrong}; delete it and run `dwpose models fetch {entry.id}`, or copy {entry.name} "
+            f"from {entry.source} into {where} anew."
+        )
     return (
         f"{entry.id} is not in {where}; run `dwpose models fetch {entry.id}`, or copy "
         f"{entry.name} from {entry.source} into it."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -228,6 +229,57 @@ def test_an_allowed_download_goes_into_our_folder_with_progress(
     _load(models, estimator="dw-ll-384", download_if_missing=True)
     assert asked == [str(models_folder)]
     assert catalogue.find("dw-ll-384").id == "dw-ll-384"
+
+
+@pytest.fixture
+def cut_off(models, folder_paths, models_folder, pack):
+    """A function that puts a file that is too short in the place of a catalogue file."""
+
+    def put(id, first=True):
+        folder_paths.folder_names_and_paths["dwpose"] = ([str(models_folder.parent / "b")], set())
+        first_folder, second = models.model_folders()
+        path = (
+            Path(first_folder if first else second) / pack("dwpose.weights.catalogue").find(id).name
+        )
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+        return path
+
+    return put
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cut_off_file_is_named_when_its_model_is_chosen(models, tiny, cut_off, first):
+    path = cut_off("yolox-l", first)
+    with pytest.raises(RuntimeError, match="delete it and switch on") as caught:
+        _load(models, detector="yolox-l")
+    assert f"{path} is not yolox-l: 1000 bytes instead of 216746733; " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cut_off_file_is_named_where_auto_passes_it_over(models, tiny, cut_off, first):
+    pose, find = cut_off("dw-ll-384", first), cut_off("yolox-l", first)
+    says = "so it is not used; delete it"
+    found, notice = models.choose_estimator()
+    assert found.name == "builtin-lite"
+    assert f"{pose} is not dw-ll-384: 1000 bytes instead of 134399116, {says}" in notice
+    _, info = _load(models, detector="auto")
+    assert f"{find} is not yolox-l: 1000 bytes instead of 216746733, {says}" in info
+    assert str(pose) not in info  # another one was chosen by name
+    assert str(find) in models.model_or_default(None).notice
+    find.unlink()
+    assert str(find) not in models.model_or_default(None).notice
+    assert str(pose) in models.model_or_default(None).notice
+
+
+def test_a_cut_off_file_that_is_fetched_anew_is_named(models, tiny, cut_off, monkeypatch, pack):
+    path = cut_off("dw-ll-384")
+    monkeypatch.setattr(pack("dwpose.weights.hub"), "fetch", lambda *a, **k: tiny)
+    monkeypatch.setattr(pack("dwpose.weights.store"), "check", lambda *a: None)
+    _, info = _load(models, estimator="dw-ll-384", download_if_missing=True)
+    assert f"{path} is not dw-ll-384: 1000 bytes" in info
+    assert "so it was fetched anew" in info
 
 
 @pytest.mark.parametrize(

@@ -370,3 +370,13 @@ def test_a_killed_process_leaves_no_half_file_and_no_lock(hub, entry, body, quic
     assert_nothing(tmp_path)
     hub.pause_s = 0.0
     assert_right(fetch(entry(), tmp_path, False, quick), tmp_path, body)
+
+
+def test_a_cut_off_file_is_named_and_fetched_anew(hub, entry, body, quick, tmp_path, caplog):
+    (tmp_path / "weights.onnx").write_bytes(body[:1000])
+    assert_right(fetch(entry(), tmp_path, False, quick), tmp_path, body)
+    [said] = caplog.messages
+    assert said == (
+        f"{tmp_path / 'weights.onnx'} is not test-l: 1000 bytes instead of 300000; it is fetched "
+        "anew"
+    )

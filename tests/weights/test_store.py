@@ -125,3 +125,20 @@ def test_a_record_that_cannot_be_written_costs_nothing_but_time(entry, body, tmp
     monkeypatch.setattr(Path, "write_text", refuse)
     assert store.check(entry(), path).state == "ok"
     assert store.check(entry(), path).detail == "equals the published checksum"
+
+
+@pytest.mark.parametrize("place", ["weights.onnx", "someone/models/weights.onnx", "cache"])
+def test_a_cut_off_file_is_named_wherever_it_lies(entry, body, tmp_path, monkeypatch, place):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    cached = f"../hub/models--someone--models/snapshots/{entry().revision}/weights.onnx"
+    folder = tmp_path / "models"
+    assert store.misfit(entry(), folder) == ""
+    path = put(folder / (cached if place == "cache" else place), body[:-1])
+    said = store.misfit(entry(), folder)
+    assert said.endswith("weights.onnx is not test-l: 299999 bytes instead of 300000")
+    assert store.state(entry(), folder).state == "wrong"
+    message = store.absent_message(entry(), folder)
+    assert message.startswith(f"{said}; delete it and run `dwpose models fetch test-l`")
+    put(path, body)
+    assert store.misfit(entry(), folder) == ""
+    assert store.misfit(entry(bytes=None), folder) == ""
