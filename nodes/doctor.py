@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from .models import KIND, ModelFile, choose_detector, choose_estimator, model_folders, wrong_file
+from .memory import ModelFile
+from .model_files import KIND, choose_detector, choose_estimator, model_folders, wrong_file
 from .sockets import schema
 
 if TYPE_CHECKING:
