@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KIND = "dwpose"
 SUFFIXES = (".onnx", ".safetensors", ".pth", ".pt")
 AUTO, NONE = "auto", "none"
+_CALLED = {"estimator": "a pose estimator", "detector": "a person detector"}
 
 
 def model_folders() -> list[str]:
@@ -109,7 +110,10 @@ def find_file(name: str, role: Role) -> ModelFile | ModelEntry:
     entry = CATALOGUE.get(name)
     if entry is not None:
         if entry.role != role:
-            raise ValueError(f"{role} must be a pose {role}; {name} is a {entry.role}")
+            found = _CALLED[entry.role]
+            raise ValueError(
+                f"{role} must be {_CALLED[role]}, but {name} is {found}; choose another"
+            )
         path = locate(entry)
         return entry if path is None else ModelFile(name, path, entry)
     folders = model_folders()
@@ -235,6 +239,16 @@ def megabytes(entry: ModelEntry) -> str:
     return f"{entry.bytes / 1e6:.0f} MB" if entry.bytes else "size unknown"
 
 
+def download_folder() -> str:
+    """The folder for downloads: the first that can be written to, else the first."""
+    folders = model_folders()
+    for folder in folders:
+        there = next((p for p in (Path(folder), *Path(folder).parents) if p.exists()), Path(folder))
+        if there.is_dir() and os.access(there, os.W_OK):
+            return folder
+    return folders[0]
+
+
 def bring(entry: ModelEntry, download: bool) -> ModelFile:
     """Download a file that is not here, showing progress, if the user allowed it.
 
@@ -244,7 +258,7 @@ def bring(entry: ModelEntry, download: bool) -> ModelFile:
     from ..dwpose.errors import WeightsError
     from ..dwpose.weights import hub, store
 
-    folder = model_folders()[0]
+    folder = download_folder()
     if entry.builtin:
         raise WeightsError(store.absent_message(entry, folder))
     if not download:

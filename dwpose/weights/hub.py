@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ..errors import WeightsError
 from .catalogue import ModelEntry
+from .disk import DiskError, disk_errors
 from .store import (
     FileState,
     Folder,
@@ -42,10 +43,8 @@ from .transfer import (
     COMMIT_HEADER,
     SIZE_HEADER,
     TAG_HEADER,
-    DiskError,
     Patience,
     Report,
-    disk_errors,
     download,
     probe,
     silent,
@@ -105,9 +104,7 @@ def fetch(
     if entry.builtin:
         raise WeightsError(absent_message(entry, folder))
     if offline():
-        raise WeightsError(
-            f"HF_HUB_OFFLINE forbids the network, and {absent_message(entry, folder)}"
-        )
+        raise WeightsError(absent_message(entry, folder, offline=True))
     if wrong := misfit(entry, folder):
         logger.warning("%s; it is fetched anew", wrong)
     home = models_folder(folder)
@@ -152,6 +149,7 @@ def _fetch_into(target: Path, entry: ModelEntry, report: Report, patience: Patie
     wanted = entry.archive_sha256 if zipped else entry.sha256 or read_record(target).get("sha256")
     for attempt in (1, 2):
         source, published = _download_any(entry, part, wanted, report, patience)
+        _refuse_page(part, source)
         actual = sha256_of(part)
         if (wanted or published or actual) == actual:
             break
@@ -177,6 +175,18 @@ def _fetch_into(target: Path, entry: ModelEntry, report: Report, patience: Patie
         part.replace(target)
     write_record(target, entry, actual, source)
     return target
+
+
+def _refuse_page(part: Path, source: str) -> None:
+    """Refuse a web page: without a published checksum nothing else would tell it from the file."""
+    with part.open("rb") as stream:
+        start = stream.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        part.unlink()
+        raise WeightsError(
+            f"{source} sent a web page instead of the file, as networks do that want you to sign "
+            "in first; open it in a browser, or try another network or proxy."
+        )
 
 
 def _unpack(archive: Path, target: Path, entry: ModelEntry) -> Path:

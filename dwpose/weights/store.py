@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from ..errors import WeightsError
 from .catalogue import ModelEntry
+from .disk import file_in_the_way
 from .transfer import CHUNK_BYTES, Report
 
 Folder = str | PathLike[str] | None
@@ -120,7 +121,8 @@ def _lying(entry: ModelEntry, folder: Folder) -> list[Path]:
     places = [home / entry.name]
     if entry.repo and entry.member is None:
         places += [home / entry.repo / entry.filename, _in_hub_cache(entry)]
-    return [path for path in places if path.is_file()]
+    # Unlike Path.is_file, this takes a folder that may not be looked into for an empty one.
+    return [path for path in places if os.path.isfile(path)]
 
 
 def _in_hub_cache(entry: ModelEntry) -> Path:
@@ -202,7 +204,7 @@ def check(entry: ModelEntry, path: Path, *, again: bool = False) -> FileState:
         again: Hash it in any case.
 
     Raises:
-        WeightsError: It is another file.
+        WeightsError: It is another file, or may not be read.
     """
     if entry.builtin and not again:
         return FileState(entry, path, "ok", "ships with the package")
@@ -213,7 +215,12 @@ def check(entry: ModelEntry, path: Path, *, again: bool = False) -> FileState:
     same = (record.get("bytes"), record.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
     if same and record.get("sha256") == wanted and not again:
         return FileState(entry, path, known, "unchanged since it was last checked")
-    actual = sha256_of(path)
+    try:
+        actual = sha256_of(path)
+    except PermissionError as error:
+        raise WeightsError(
+            f"{path} may not be read; give the user who runs this the right to, or delete it."
+        ) from error
     if wanted is not None and actual != wanted:
         raise WeightsError(_wrong(entry, path, actual, wanted))
     write_record(path, entry, actual, str(record.get("source", entry.source)))
@@ -237,7 +244,7 @@ def state(entry: ModelEntry, folder: Folder = None) -> FileState:
             size = lying[0].stat().st_size
             return FileState(entry, lying[0], "wrong", f"{size} bytes instead of {entry.bytes}")
         part = models_folder(folder) / f"{entry.name}.part"
-        if part.is_file():
+        if os.path.isfile(part):
             return FileState(
                 entry, None, "absent", f"{part.stat().st_size / 1e6:.0f} MB of it have arrived"
             )
@@ -263,20 +270,32 @@ def verify(entry: ModelEntry, folder: Folder = None) -> FileState:
         return FileState(entry, found.path, "wrong", str(error))
 
 
-def absent_message(entry: ModelEntry, folder: Folder = None) -> str:
-    """One sentence on a model file that is not here and will not be fetched."""
+def absent_message(entry: ModelEntry, folder: Folder = None, offline: bool = False) -> str:
+    """One sentence on a model file that is not here and will not be fetched.
+
+    Args:
+        entry: What is not here.
+        folder: Models folder; None means `default_folder`.
+        offline: It was to be fetched, but the environment forbids the network.
+    """
     if entry.builtin:
         return (
             f"{entry.name} is missing from this installation; install the package again, or use "
             "another model such as dw-ll-384."
         )
     where = models_folder(folder)
-    if wrong := misfit(entry, folder):
-        return (
-            f"{wrong}; delete it and run `dwpose models fetch {entry.id}`, or copy {entry.name} "
-            f"from {entry.source} into {where} anew."
-        )
-    return (
-        f"{entry.id} is not in {where}; run `dwpose models fetch {entry.id}`, or copy "
-        f"{entry.name} from {entry.source} into it."
-    )
+    named = " (DWPOSE_MODELS)" if folder is None and os.environ.get("DWPOSE_MODELS") else ""
+    if (file := file_in_the_way(where)) is not None:
+        but = "it is a file" if file == where else f"{file} is a file"
+        return f"the models folder {where}{named} is no folder: {but}; name another."
+    what, bring = misfit(entry, folder), f"run `dwpose models fetch {entry.id}`"
+    if what:
+        bring = f"delete it and {bring}"
+    else:
+        # The usual folder is made by the first download; one with another name may be a slip.
+        usual = folder is None and not named
+        missing = "" if usual or os.path.isdir(where) else ", which does not exist"
+        what = f"{entry.id} is not in {where}{named}{missing}"
+    if offline:
+        what, bring = f"HF_HUB_OFFLINE forbids the network, and {what}", "unset HF_HUB_OFFLINE"
+    return f"{what}; {bring}, or copy {entry.name} from {entry.source} into that folder."

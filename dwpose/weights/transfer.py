@@ -7,7 +7,6 @@ interrupted (1.0 and later), and its HTTP client, errors and retries change betw
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
 import json
 import shutil
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError
+from .disk import disk_errors, disk_full
 from .waiting import Ask, Helper, pause
 
 Report = Callable[[int, int | None], None]
@@ -66,10 +66,6 @@ class Patience:
         """Seconds to wait after so many failures in a row."""
         own = self.backoff_s * 2 ** (failures - 1)
         return min(max(own, asked_s or 0.0), self.longest_wait_s)
-
-
-class DiskError(WeightsError):
-    """A full disk or a folder that cannot be written to; no other source would help."""
 
 
 class Interrupted(Exception):
@@ -192,42 +188,6 @@ def _lost_connections() -> Iterator[None]:
         late = isinstance(reason, TimeoutError)
         text = "no answer in time" if late else str(reason) or type(reason).__name__
         raise Interrupted(text) from None
-
-
-def disk_full(path: Path, need: int | None = None) -> DiskError:
-    """The error for a full disk.
-
-    Args:
-        path: Folder that is full.
-        need: Bytes that are missing, if known.
-    """
-    more = f" (it takes {need / 1e6:.0f} MB)" if need else ""
-    return DiskError(
-        f"the disk holding {path} is full{more}; free some space, or choose another folder with "
-        "DWPOSE_MODELS."
-    )
-
-
-@contextlib.contextmanager
-def disk_errors(folder: Path, leftovers: Path | None = None) -> Iterator[None]:
-    """Turn a full disk and a missing right to write into sentences.
-
-    Args:
-        folder: Folder that is written to.
-        leftovers: File to remove when the disk is full, so that it does not fill it.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            if leftovers is not None:
-                leftovers.unlink(missing_ok=True)
-            raise disk_full(folder) from error
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            raise DiskError(
-                f"{folder} cannot be written to; choose another folder with DWPOSE_MODELS."
-            ) from error
-        raise
 
 
 def download(

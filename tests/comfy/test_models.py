@@ -295,7 +295,8 @@ def test_a_cut_off_file_that_is_fetched_anew_is_named(models, tiny, cut_off, mon
     [
         ({"estimator": "no-such"}, "neither a known model nor a file"),
         ({"estimator": "../../etc/passwd.onnx"}, "neither a known model nor a file"),
-        ({"estimator": "yolox-l"}, "yolox-l is a detector"),
+        ({"estimator": "yolox-l"}, "must be a pose estimator, but yolox-l is a person detector"),
+        ({"detector": "dw-ll-384"}, "a person detector, but dw-ll-384 is a pose estimator"),
         ({"detector": "tiny.safetensors"}, "tiny.safetensors is an estimator"),
         ({"runtime": "tensorflow"}, "runtime must be one of"),
         ({"precision": "int8"}, "precision must be one of"),
@@ -317,6 +318,19 @@ def test_the_fingerprint_follows_the_files(models, models_folder, tiny_weights):
     assert isinstance(ask(estimator="gone.onnx", detector="none"), str)
     (models_folder / "gone.onnx").write_bytes(tiny_weights)
     assert not isinstance(ask(estimator="gone.onnx", detector="none"), str)
+
+
+def test_downloads_go_into_the_first_folder_that_can_be_written_to(
+    files, folder_paths, models_folder, monkeypatch
+):
+    shared = models_folder.parent / "shared drive"
+    shared.mkdir()
+    folder_paths.folder_names_and_paths["dwpose"] = ([str(shared)], set())
+    assert files.download_folder() == str(shared)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != shared)
+    assert files.download_folder() == str(models_folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert files.download_folder() == str(shared)
 
 
 @pytest.fixture
