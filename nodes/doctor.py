@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
-from .models import KIND, ModelFile, choose_detector, choose_estimator, model_folders
+from .memory import ModelFile
+from .model_files import KIND, choose_detector, choose_estimator, model_folders, wrong_file
 from .sockets import schema
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Doctor(io.ComfyNode):
         from ..dwpose.doctor import report
 
         found = report(model_folders()[0], network=ask_the_hub)
+        _add_wrong_files(found)
         text = "\n".join([_here(), _in_comfyui(as_text(_without_command_line(found)))])
         return io.NodeOutput(text, ui={"text": (text,)})
 
@@ -76,6 +78,17 @@ def _here() -> str:
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(["ComfyUI", *(f"  {name.ljust(width)}  {text}" for name, text in rows)])
+
+
+def _add_wrong_files(found: Report) -> None:
+    """Note wrong files in the other folders, too."""
+    from ..dwpose.weights.catalogue import CATALOGUE
+
+    known = {finding.what for finding in found.findings}
+    for entry in CATALOGUE.values():
+        wrong = wrong_file(entry)
+        if wrong and wrong not in known:
+            found.add("fault", wrong, f"delete it and run `dwpose models fetch {entry.id}`")
 
 
 def _without_command_line(found: Report) -> Report:

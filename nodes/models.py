@@ -1,188 +1,37 @@
-"""Load DWPose Model, and where model files are looked for."""
+"""Load DWPose Model, and the model of nodes that have none connected."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from .memory import ModelFile, PoseModel, default_model, keep_default_model, open_model
-from .sockets import MODEL_TYPE, Progress, advanced, check_choice, schema, show_text
+from .model_files import (
+    AUTO,
+    KIND,
+    NONE,
+    bring,
+    choose_detector,
+    choose_estimator,
+    detector_notice,
+    fingerprint,
+    fingerprint_choice,
+    join_notices,
+    megabytes,
+    offered,
+    own_files,
+    resolve,
+    wrong_file,
+)
+from .sockets import MODEL_TYPE, advanced, check_choice, schema, show_text
 
 if TYPE_CHECKING:
-    from ..dwpose.weights.catalogue import ModelEntry, Role
+    from ..dwpose.weights.catalogue import Role
 
-KIND = "dwpose"
-SUFFIXES = (".onnx", ".safetensors", ".pth", ".pt")
-AUTO, NONE = "auto", "none"
 RUNTIMES = ("auto", "torch", "onnxruntime")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 MODES = ("eager", "graph", "compile")
-
-
-# --- files -------------------------------------------------------------------------------------
-
-
-def model_folders() -> list[str]:
-    """The folders of our kind, models/dwpose and those of extra_model_paths.yaml; registers it."""
-    import folder_paths  # pyright: ignore[reportMissingImports]
-
-    table = folder_paths.folder_names_and_paths
-    if KIND not in table or set(table[KIND][1]) != set(SUFFIXES):
-        own = os.path.join(folder_paths.models_dir, KIND)
-        # extra_model_paths.yaml comes first and may have made the kind, for every file.
-        folder_paths.add_model_folder_path(KIND, own)
-        paths, _ = table[KIND]
-        table[KIND] = (paths, set(SUFFIXES))
-    return folder_paths.get_folder_paths(KIND)
-
-
-def own_files() -> list[str]:
-    """Model files in our folders that are not those of the catalogue."""
-    import folder_paths  # pyright: ignore[reportMissingImports]
-
-    from ..dwpose.weights.catalogue import CATALOGUE
-
-    model_folders()
-    known = {entry.name for entry in CATALOGUE.values()}
-    return [
-        name
-        for name in folder_paths.get_filename_list(KIND)
-        if name.lower().endswith(SUFFIXES) and Path(name).name not in known
-    ]
-
-
-def offered(role: Role) -> list[ModelEntry]:
-    """Catalogue entries for a loader's list: ready to run, so no training checkpoints."""
-    from ..dwpose.weights.catalogue import CATALOGUE
-
-    return [
-        entry
-        for entry in CATALOGUE.values()
-        if entry.role == role and (entry.builtin or entry.suffix == ".onnx")
-    ]
-
-
-def locate(entry: ModelEntry) -> Path | None:
-    """Find a catalogue file: in ComfyUI's folders, or where `dwpose models fetch` puts it."""
-    from ..dwpose.weights import store
-
-    for folder in (*model_folders(), None):
-        path = store.locate(entry, folder)
-        if path is not None:
-            return path
-    return None
-
-
-def find_file(name: str, role: Role) -> ModelFile | ModelEntry:
-    """Find what a loader's list names.
-
-    Returns:
-        the file, or the catalogue entry of one that is not here.
-
-    Raises:
-        ValueError: there is no such model.
-    """
-    import folder_paths  # pyright: ignore[reportMissingImports]
-
-    from ..dwpose.weights.catalogue import CATALOGUE
-
-    entry = CATALOGUE.get(name)
-    if entry is not None:
-        if entry.role != role:
-            raise ValueError(f"{role} must be a pose {role}; {name} is a {entry.role}")
-        path = locate(entry)
-        return entry if path is None else ModelFile(name, path, entry)
-    folders = model_folders()
-    if name.lower().endswith(SUFFIXES):
-        path = folder_paths.get_full_path(KIND, name)
-        if path is not None:
-            return ModelFile(name, Path(path))
-    raise ValueError(
-        f"{role} {name!r} is neither a known model nor a file in {folders[0]}; choose another, or "
-        "press R to list the files anew"
-    )
-
-
-def choose_estimator() -> tuple[ModelFile | ModelEntry, str]:
-    """What "auto" stands for: the official DWPose if it is here, else the built-in network."""
-    from ..dwpose.weights import catalogue
-
-    official = catalogue.find(catalogue.DEFAULT_ESTIMATOR)
-    path = locate(official)
-    if path is not None:
-        return ModelFile(official.id, path, official), ""
-    notice = (
-        "Using the small built-in model, which learned poses from synthetic people alone. The "
-        f"official DWPose is far better: put {official.name} and yolox_l.onnx into models/{KIND}, "
-        "or use Load DWPose Model with download_if_missing."
-    )
-    return find_file(catalogue.BUILTIN_ESTIMATOR, "estimator"), notice
-
-
-def choose_detector() -> ModelFile | None:
-    """What "auto" stands for: a detector that is here, the official first, the built-in last."""
-    from ..dwpose.weights import catalogue
-
-    entries = [e for e in catalogue.CATALOGUE.values() if e.role == "detector"]
-    for entry in sorted(entries, key=lambda e: (e.id != catalogue.DEFAULT_DETECTOR, e.builtin)):
-        path = locate(entry)
-        if path is not None:
-            return ModelFile(entry.id, path, entry)
-    return None
-
-
-def resolve(
-    estimator: str, detector: str
-) -> tuple[ModelFile | ModelEntry, ModelFile | ModelEntry | None, str]:
-    """From a loader's choices to files; catalogue entries stand for files that are not here.
-
-    Raises:
-        ValueError: see `find_file`.
-    """
-    notice = ""
-    if estimator == AUTO:
-        pose, notice = choose_estimator()
-    else:
-        pose = find_file(estimator, "estimator")
-    if detector == AUTO:
-        return pose, choose_detector(), notice
-    return pose, None if detector == NONE else find_file(detector, "detector"), notice
-
-
-def fingerprint(*files: ModelFile | ModelEntry | None) -> list[Any]:
-    """What changes when another file would be used."""
-    return [file.stamp if isinstance(file, ModelFile) else file and file.id for file in files]
-
-
-def megabytes(entry: ModelEntry) -> str:
-    """Size of a catalogue file, for people."""
-    if entry.builtin:
-        return "built in"
-    return f"{entry.bytes / 1e6:.0f} MB" if entry.bytes else "size unknown"
-
-
-def bring(entry: ModelEntry, download: bool) -> ModelFile:
-    """Download a file that is not here, showing progress, if the user allowed it.
-
-    Raises:
-        WeightsError: it may not be downloaded, or cannot be had.
-    """
-    from ..dwpose.errors import WeightsError
-    from ..dwpose.weights import hub, store
-
-    folder = model_folders()[0]
-    if entry.builtin:
-        raise WeightsError(store.absent_message(entry, folder))
-    if not download:
-        raise WeightsError(
-            f"{entry.id} is not here: switch on download_if_missing to fetch it ({megabytes(entry)}"
-            f" from {entry.source}, licence {entry.licence}), or put {entry.name} into {folder}"
-        )
-    progress = Progress(entry.bytes or 1)
-    return ModelFile(entry.id, hub.fetch(entry, folder, progress=progress), entry)
 
 
 def model_or_default(model: PoseModel | None) -> PoseModel:
@@ -196,7 +45,11 @@ def model_or_default(model: PoseModel | None) -> PoseModel:
         estimator, notice = choose_estimator()
         if not isinstance(estimator, ModelFile):
             estimator = bring(estimator, download=False)
-        return default_model(estimator, choose_detector(), notice)
+        detector = choose_detector()
+        notice = join_notices(notice, detector_notice(detector))
+        chosen = default_model(estimator, detector, notice)
+        chosen.notice = notice  # of now: a model that was kept has that of its first use
+        return chosen
     if not isinstance(model, PoseModel):
         raise TypeError(
             f"model must come from Load DWPose Model of this pack, got {type(model).__name__}"
@@ -218,7 +71,9 @@ class UsesDefaultModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: Any) -> Any:
-        """Run again when the default model would be another one."""
+        """Run again when the default model would be another one, if that is used at all."""
+        if "model" in inputs:  # there, but None, where one is connected
+            return None
         return fingerprint(choose_estimator()[0], choose_detector())
 
     @classmethod
@@ -324,10 +179,13 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: Any) -> Any:
-        """Run again when a file came, went or changed."""
+        """Run again when a file came, other than by this node, or went or changed."""
         try:
-            return fingerprint(*resolve(inputs["estimator"], inputs["detector"])[:2])
-        except (ValueError, KeyError, OSError) as error:
+            return [
+                fingerprint_choice(inputs.get("estimator"), "estimator"),
+                fingerprint_choice(inputs.get("detector"), "detector"),
+            ]
+        except (TypeError, ValueError, OSError) as error:
             return str(error)
 
     @classmethod
@@ -345,6 +203,10 @@ class LoadModel(io.ComfyNode):
         check_choice("precision", precision, PRECISIONS)
         check_choice("mode", mode, MODES)
         pose, find, notice = resolve(estimator, detector)
+        for absent in (pose, find):
+            if absent is not None and not isinstance(absent, ModelFile):
+                wrong = wrong_file(absent)
+                notice = join_notices(notice, wrong and f"{wrong}, so it was fetched anew.")
         if not isinstance(pose, ModelFile):
             pose = bring(pose, download_if_missing)
         if find is not None and not isinstance(find, ModelFile):

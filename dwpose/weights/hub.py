@@ -12,14 +12,17 @@ and those of `dwpose.weights.store`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import WeightsError
 from .catalogue import ModelEntry
+from .disk import DiskError, disk_errors
 from .store import (
     FileState,
     Folder,
@@ -27,6 +30,7 @@ from .store import (
     check,
     default_folder,
     locate,
+    misfit,
     models_folder,
     read_record,
     sha256_of,
@@ -39,13 +43,15 @@ from .transfer import (
     COMMIT_HEADER,
     SIZE_HEADER,
     TAG_HEADER,
-    DiskError,
     Patience,
     Report,
-    disk_errors,
     download,
     probe,
+    silent,
 )
+from .waiting import ASK_EVERY_S
+
+logger = logging.getLogger("dwpose")
 
 Progress = bool | Report
 
@@ -98,45 +104,52 @@ def fetch(
     if entry.builtin:
         raise WeightsError(absent_message(entry, folder))
     if offline():
-        raise WeightsError(
-            f"HF_HUB_OFFLINE forbids the network, and {absent_message(entry, folder)}"
-        )
+        raise WeightsError(absent_message(entry, folder, offline=True))
+    if wrong := misfit(entry, folder):
+        logger.warning("%s; it is fetched anew", wrong)
     home = models_folder(folder)
     with disk_errors(home):
         home.mkdir(parents=True, exist_ok=True)
-    with _locked(home / f".{entry.name}.lock", entry, patience):
+    lock = home / f".{entry.name}.lock"
+    with _bar(entry, progress) as report, _locked(lock, entry, report, patience.lock_s):
         if (here := locate(entry, folder)) is not None:  # another process was faster
             check(entry, here)
             return here
-        return _fetch_into(home / entry.name, entry, progress, patience)
+        return _fetch_into(home / entry.name, entry, report, patience)
 
 
 @contextlib.contextmanager
-def _locked(path: Path, entry: ModelEntry, patience: Patience) -> Iterator[None]:
+def _locked(path: Path, entry: ModelEntry, report: Report, longest_s: float) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(str(path))
-    try:
-        with disk_errors(path.parent):
-            lock.acquire(timeout=patience.lock_s)
-    except Timeout:
-        raise WeightsError(
-            f"another process has been fetching {entry.id} for {patience.lock_s:.0f} s; wait for "
-            f"it, or end it and delete {path}."
-        ) from None
+    end = time.monotonic() + longest_s
+    with disk_errors(path.parent):
+        while not lock.is_locked:
+            left = end - time.monotonic()
+            try:
+                lock.acquire(timeout=max(min(left, ASK_EVERY_S), 0.0))
+            except Timeout:
+                if left <= 0:
+                    raise WeightsError(
+                        f"another process has been fetching {entry.id} for {longest_s:.0f} s; "
+                        f"wait for it, or end it and delete {path}."
+                    ) from None
+                report(0, entry.bytes)
     try:
         yield
     finally:
         lock.release()
 
 
-def _fetch_into(target: Path, entry: ModelEntry, progress: Progress, patience: Patience) -> Path:
+def _fetch_into(target: Path, entry: ModelEntry, report: Report, patience: Patience) -> Path:
     """Download, check, unpack and place one file; the lock is held."""
     zipped = entry.member is not None
     part = target.with_name(target.name + (".zip.part" if zipped else ".part"))
     wanted = entry.archive_sha256 if zipped else entry.sha256 or read_record(target).get("sha256")
     for attempt in (1, 2):
-        source, published = _download_any(entry, part, wanted, progress, patience)
+        source, published = _download_any(entry, part, wanted, report, patience)
+        _refuse_page(part, source)
         actual = sha256_of(part)
         if (wanted or published or actual) == actual:
             break
@@ -162,6 +175,18 @@ def _fetch_into(target: Path, entry: ModelEntry, progress: Progress, patience: P
         part.replace(target)
     write_record(target, entry, actual, source)
     return target
+
+
+def _refuse_page(part: Path, source: str) -> None:
+    """Refuse a web page: without a published checksum nothing else would tell it from the file."""
+    with part.open("rb") as stream:
+        start = stream.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        part.unlink()
+        raise WeightsError(
+            f"{source} sent a web page instead of the file, as networks do that want you to sign "
+            "in first; open it in a browser, or try another network or proxy."
+        )
 
 
 def _unpack(archive: Path, target: Path, entry: ModelEntry) -> Path:
@@ -196,7 +221,7 @@ def _unpack(archive: Path, target: Path, entry: ModelEntry) -> Path:
 
 
 def _download_any(
-    entry: ModelEntry, part: Path, wanted: str | None, progress: Progress, patience: Patience
+    entry: ModelEntry, part: Path, wanted: str | None, report: Report, patience: Patience
 ) -> tuple[str, str | None]:
     """Download from the hub, or failing that from the plain address.
 
@@ -204,27 +229,26 @@ def _download_any(
         The address used, and the checksum that the hub publishes for it, if any.
     """
     problems: list[str] = []
-    with _bar(entry, progress) as report:
-        if entry.repo:
-            try:
-                return _from_hub(entry, part, wanted, report, patience)
-            except WeightsError as error:
-                if entry.url is None or isinstance(error, DiskError):
-                    raise
-                problems.append(str(error))
+    if entry.repo:
         try:
-            url = str(entry.url)
-            size = None if entry.member else entry.bytes
-            download(url, part, tag=wanted, total=size, report=report, patience=patience)
-            return url, None
+            return _from_hub(entry, part, wanted, report, patience)
         except WeightsError as error:
-            if not problems:
+            if entry.url is None or isinstance(error, DiskError):
                 raise
-            raise WeightsError(f"{problems[0]} Nor from its second source: {error}") from None
+            problems.append(str(error))
+    try:
+        url = str(entry.url)
+        size = None if entry.member else entry.bytes
+        download(url, part, tag=wanted, total=size, report=report, patience=patience)
+        return url, None
+    except WeightsError as error:
+        if not problems:
+            raise
+        raise WeightsError(f"{problems[0]} Nor from its second source: {error}") from None
 
 
 def _from_hub(
-    entry: ModelEntry, part: Path, wanted: str | None, report: Report | None, patience: Patience
+    entry: ModelEntry, part: Path, wanted: str | None, report: Report, patience: Patience
 ) -> tuple[str, str | None]:
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
@@ -233,7 +257,8 @@ def _from_hub(
     url = hf_hub_url(str(entry.repo), entry.filename, revision=entry.revision, endpoint=endpoint)
     token = build_hf_headers().get("authorization")  # HF_TOKEN, or that of `hf auth login`
     headers = {"Authorization": token} if token else {}
-    facts = probe(url, headers, patience)
+    have = part.stat().st_size if part.exists() else 0
+    facts = probe(url, headers, patience, lambda: report(have, entry.bytes))
     if not facts.get(COMMIT_HEADER):
         raise WeightsError(
             f"{url} was not answered by a model hub; check HF_ENDPOINT and the proxy settings."
@@ -264,10 +289,10 @@ def _trim(endpoint: str | None) -> str | None:
 
 
 @contextlib.contextmanager
-def _bar(entry: ModelEntry, progress: Progress) -> Iterator[Report | None]:
+def _bar(entry: ModelEntry, progress: Progress) -> Iterator[Report]:
     """A function that shows progress, or passes it on."""
     if progress is not True:
-        yield progress if callable(progress) else None
+        yield progress if callable(progress) else silent
         return
     from tqdm import tqdm
 

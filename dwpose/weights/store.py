@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from ..errors import WeightsError
 from .catalogue import ModelEntry
+from .disk import file_in_the_way
 from .transfer import CHUNK_BYTES, Report
 
 Folder = str | PathLike[str] | None
@@ -89,32 +90,52 @@ def locate(entry: ModelEntry, folder: Folder = None) -> Path | None:
     if entry.builtin:
         path = builtin_path(entry)
         return path if path.is_file() else None
+    return next((p for p in _lying(entry, folder) if _right_size(entry, p)), None)
+
+
+def misfit(entry: ModelEntry, folder: Folder = None) -> str:
+    """What is wrong with a file that lies where this one should and has another size.
+
+    Such a file, most often one whose copying was cut off, counts as absent.
+
+    Args:
+        entry: What to look for.
+        folder: Models folder; None means `default_folder`.
+
+    Returns:
+        A sentence without its full stop, or "" where the right file or none is here.
+    """
+    found = state(entry, folder)
+    if entry.builtin or found.state != "wrong" or locate(entry, folder) is not None:
+        return ""
+    return f"{found.path} is not {entry.id}: {found.detail}"
+
+
+def _right_size(entry: ModelEntry, path: Path) -> bool:
+    return entry.bytes in (None, path.stat().st_size)
+
+
+def _lying(entry: ModelEntry, folder: Folder) -> list[Path]:
+    """Files in the places of one that does not ship with the package, of whatever size."""
     home = models_folder(folder)
     places = [home / entry.name]
     if entry.repo and entry.member is None:
-        places.append(home / entry.repo / entry.filename)
-    for path in places:
-        if path.is_file() and entry.bytes in (None, path.stat().st_size):
-            return path
-    return _in_hub_cache(entry)
+        places += [home / entry.repo / entry.filename, _in_hub_cache(entry)]
+    # Unlike Path.is_file, this takes a folder that may not be looked into for an empty one.
+    return [path for path in places if os.path.isfile(path)]
 
 
-def _in_hub_cache(entry: ModelEntry) -> Path | None:
-    if not entry.repo or entry.member is not None:
-        return None
+def _in_hub_cache(entry: ModelEntry) -> Path:
     cache = os.environ.get("HF_HUB_CACHE") or (
         Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface") / "hub"
     )
     # The layout of huggingface_hub's cache; looked at directly, for importing it takes half a
     # second and it is not needed when the file is here.
-    home = Path(cache).expanduser() / f"models--{entry.repo.replace('/', '--')}"
+    home = Path(cache).expanduser() / f"models--{str(entry.repo).replace('/', '--')}"
     revision = str(entry.revision)
     with contextlib.suppress(OSError):
         revision = (home / "refs" / revision).read_text(encoding="utf-8").strip()
-    path = home / "snapshots" / revision / entry.filename
-    if path.is_file() and entry.bytes in (None, path.stat().st_size):
-        return path
-    return None
+    return home / "snapshots" / revision / entry.filename
 
 
 def sha256_of(path: Path, report: Report | None = None) -> str:
@@ -183,7 +204,7 @@ def check(entry: ModelEntry, path: Path, *, again: bool = False) -> FileState:
         again: Hash it in any case.
 
     Raises:
-        WeightsError: It is another file.
+        WeightsError: It is another file, or may not be read.
     """
     if entry.builtin and not again:
         return FileState(entry, path, "ok", "ships with the package")
@@ -194,7 +215,12 @@ def check(entry: ModelEntry, path: Path, *, again: bool = False) -> FileState:
     same = (record.get("bytes"), record.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
     if same and record.get("sha256") == wanted and not again:
         return FileState(entry, path, known, "unchanged since it was last checked")
-    actual = sha256_of(path)
+    try:
+        actual = sha256_of(path)
+    except PermissionError as error:
+        raise WeightsError(
+            f"{path} may not be read; give the user who runs this the right to, or delete it."
+        ) from error
     if wanted is not None and actual != wanted:
         raise WeightsError(_wrong(entry, path, actual, wanted))
     write_record(path, entry, actual, str(record.get("source", entry.source)))
@@ -214,12 +240,11 @@ def state(entry: ModelEntry, folder: Folder = None) -> FileState:
     """What is known about a model file without hashing it."""
     path = locate(entry, folder)
     if path is None:
-        near = models_folder(folder) / entry.name
-        if not entry.builtin and near.is_file():
-            size = near.stat().st_size
-            return FileState(entry, near, "wrong", f"{size} bytes instead of {entry.bytes}")
-        part = near.with_name(near.name + ".part")
-        if part.is_file():
+        if not entry.builtin and (lying := _lying(entry, folder)):
+            size = lying[0].stat().st_size
+            return FileState(entry, lying[0], "wrong", f"{size} bytes instead of {entry.bytes}")
+        part = models_folder(folder) / f"{entry.name}.part"
+        if os.path.isfile(part):
             return FileState(
                 entry, None, "absent", f"{part.stat().st_size / 1e6:.0f} MB of it have arrived"
             )
@@ -245,15 +270,32 @@ def verify(entry: ModelEntry, folder: Folder = None) -> FileState:
         return FileState(entry, found.path, "wrong", str(error))
 
 
-def absent_message(entry: ModelEntry, folder: Folder = None) -> str:
-    """One sentence on a model file that is not here and will not be fetched."""
+def absent_message(entry: ModelEntry, folder: Folder = None, offline: bool = False) -> str:
+    """One sentence on a model file that is not here and will not be fetched.
+
+    Args:
+        entry: What is not here.
+        folder: Models folder; None means `default_folder`.
+        offline: It was to be fetched, but the environment forbids the network.
+    """
     if entry.builtin:
         return (
             f"{entry.name} is missing from this installation; install the package again, or use "
             "another model such as dw-ll-384."
         )
     where = models_folder(folder)
-    return (
-        f"{entry.id} is not in {where}; run `dwpose models fetch {entry.id}`, or copy "
-        f"{entry.name} from {entry.source} into it."
-    )
+    named = " (DWPOSE_MODELS)" if folder is None and os.environ.get("DWPOSE_MODELS") else ""
+    if (file := file_in_the_way(where)) is not None:
+        but = "it is a file" if file == where else f"{file} is a file"
+        return f"the models folder {where}{named} is no folder: {but}; name another."
+    what, bring = misfit(entry, folder), f"run `dwpose models fetch {entry.id}`"
+    if what:
+        bring = f"delete it and {bring}"
+    else:
+        # The usual folder is made by the first download; one with another name may be a slip.
+        usual = folder is None and not named
+        missing = "" if usual or os.path.isdir(where) else ", which does not exist"
+        what = f"{entry.id} is not in {where}{named}{missing}"
+    if offline:
+        what, bring = f"HF_HUB_OFFLINE forbids the network, and {what}", "unset HF_HUB_OFFLINE"
+    return f"{what}; {bring}, or copy {entry.name} from {entry.source} into that folder."

@@ -7,25 +7,32 @@ interrupted (1.0 and later), and its HTTP client, errors and retries change betw
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
 import json
 import shutil
 import ssl
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError
+from .disk import disk_errors, disk_full
+from .waiting import Ask, Helper, pause
 
 Report = Callable[[int, int | None], None]
-"""Called with the bytes so far and the bytes in all (None where the server does not say)."""
+"""Called with the bytes so far and the bytes in all (None where the server does not say), as bytes
+arrive and several times a second while none do. What it raises ends the transfer."""
+
+
+def silent(done: int, total: int | None) -> None:
+    """Report nothing."""
+
 
 CHUNK_BYTES = 1 << 18
 RETRIED = (408, 425, 429, 500, 502, 503, 504)
@@ -59,10 +66,6 @@ class Patience:
         """Seconds to wait after so many failures in a row."""
         own = self.backoff_s * 2 ** (failures - 1)
         return min(max(own, asked_s or 0.0), self.longest_wait_s)
-
-
-class DiskError(WeightsError):
-    """A full disk or a folder that cannot be written to; no other source would help."""
 
 
 class Interrupted(Exception):
@@ -113,13 +116,31 @@ def _open(url: str, headers: Mapping[str, str], timeout_s: float, method: str = 
     )
 
 
-def probe(url: str, headers: Mapping[str, str], patience: Patience) -> Message:
+@contextlib.contextmanager
+def _opened(
+    url: str, headers: Mapping[str, str], timeout_s: float, ask: Ask, method: str = "GET"
+) -> Iterator[tuple[Any, Helper]]:
+    """An address's answer, and the helper to read it with."""
+    helper, answers = Helper(), contextlib.ExitStack()
+
+    def enter() -> Any:
+        return answers.enter_context(_open(url, headers, timeout_s, method))
+
+    try:
+        with _lost_connections():
+            yield helper(enter, ask), helper
+    finally:
+        helper.end(answers.close)  # closing waits for a read that is under way
+
+
+def probe(url: str, headers: Mapping[str, str], patience: Patience, ask: Ask) -> Message:
     """Ask what lies at an address of the hub, without fetching it.
 
     Args:
         url: The address.
         headers: Extra headers, such as a token.
         patience: How long to try.
+        ask: Called several times a second while waiting; what it raises ends the wait.
 
     Returns:
         The headers of the hub's own answer, not those of the storage it points to.
@@ -130,7 +151,7 @@ def probe(url: str, headers: Mapping[str, str], patience: Patience) -> Message:
     stop = Interrupted("not tried")
     for failures in range(1, patience.attempts + 1):
         try:
-            with _lost_connections(), _open(url, headers, patience.timeout_s, "HEAD") as answer:
+            with _opened(url, headers, patience.timeout_s, ask, "HEAD") as (answer, _):
                 return answer.headers
         except urllib.error.HTTPError as error:
             if 300 <= error.code < 400:
@@ -142,7 +163,7 @@ def probe(url: str, headers: Mapping[str, str], patience: Patience) -> Message:
         except Interrupted as lost:
             stop = lost
         if failures < patience.attempts:
-            time.sleep(patience.wait_s(failures, stop.wait_s))
+            pause(patience.wait_s(failures, stop.wait_s), ask)
     raise WeightsError(
         f"{_host(url)} cannot be reached ({stop.reason}); check the network, or set HF_ENDPOINT "
         "to a mirror."
@@ -169,42 +190,6 @@ def _lost_connections() -> Iterator[None]:
         raise Interrupted(text) from None
 
 
-def disk_full(path: Path, need: int | None = None) -> DiskError:
-    """The error for a full disk.
-
-    Args:
-        path: Folder that is full.
-        need: Bytes that are missing, if known.
-    """
-    more = f" (it takes {need / 1e6:.0f} MB)" if need else ""
-    return DiskError(
-        f"the disk holding {path} is full{more}; free some space, or choose another folder with "
-        "DWPOSE_MODELS."
-    )
-
-
-@contextlib.contextmanager
-def disk_errors(folder: Path, leftovers: Path | None = None) -> Iterator[None]:
-    """Turn a full disk and a missing right to write into sentences.
-
-    Args:
-        folder: Folder that is written to.
-        leftovers: File to remove when the disk is full, so that it does not fill it.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            if leftovers is not None:
-                leftovers.unlink(missing_ok=True)
-            raise disk_full(folder) from error
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            raise DiskError(
-                f"{folder} cannot be written to; choose another folder with DWPOSE_MODELS."
-            ) from error
-        raise
-
-
 def download(
     url: str,
     part: Path,
@@ -212,7 +197,7 @@ def download(
     headers: Mapping[str, str] | None = None,
     tag: str | None = None,
     total: int | None = None,
-    report: Report | None = None,
+    report: Report = silent,
     patience: Patience | None = None,
 ) -> None:
     """Fetch an address into a file, going on where an earlier try stopped.
@@ -224,7 +209,7 @@ def download(
         tag: What identifies the contents (a checksum or revision); a part of another one is
             thrown away.
         total: Size of the whole in bytes, if known.
-        report: Called as bytes arrive.
+        report: Called as bytes arrive, and while none do.
         patience: How long to try.
 
     Raises:
@@ -251,7 +236,7 @@ def download(
                     f"{_host(url)} did not deliver {part.name.removesuffix('.part')} "
                     f"({stop.reason}); try again later, what has arrived is kept."
                 ) from None
-            time.sleep(patience.wait_s(failures, stop.wait_s))
+            pause(patience.wait_s(failures, stop.wait_s), partial(report, after, total))
 
 
 def _host(url: str) -> str:
@@ -278,7 +263,7 @@ def _receive(
     part: Path,
     headers: dict[str, str],
     total: int | None,
-    report: Report | None,
+    report: Report,
     timeout_s: float,
 ) -> None:
     """One try: ask for what is missing and append it."""
@@ -288,14 +273,16 @@ def _receive(
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        with _lost_connections(), _open(url, headers, timeout_s) as answer:
+        ask = partial(report, have, total)
+        with _opened(url, headers, timeout_s, ask) as (answer, helper):
             whole = _whole_size(answer, have)
             if have and not _continues(answer, have):
                 have = 0  # the server sends everything again
             expected = whole if whole is not None else total
             if expected is not None and shutil.disk_usage(part.parent).free < expected - have:
                 raise disk_full(part.parent, expected - have)
-            have = _append(answer, part, have, expected, report)
+            read = partial(helper, partial(answer.read1, CHUNK_BYTES))
+            have = _append(read, part, have, expected, report)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing lies beyond what is here: it is not a part of this file
             part.unlink(missing_ok=True)
@@ -324,16 +311,16 @@ def _continues(answer: Any, have: int) -> bool:
     return answer.status == 206 and span.removeprefix("bytes ").startswith(f"{have}-")
 
 
-def _append(answer: Any, part: Path, have: int, expected: int | None, report: Report | None) -> int:
+def _append(
+    read: Callable[[Ask], bytes], part: Path, have: int, expected: int | None, report: Report
+) -> int:
     with part.open("r+b" if have else "wb") as out:
         out.seek(have)
-        if report is not None:
-            report(have, expected)
-        while chunk := answer.read1(CHUNK_BYTES):
+        report(have, expected)
+        while chunk := read(partial(report, have, expected)):
             out.write(chunk)
             have += len(chunk)
-            if report is not None:
-                report(have, expected)
+            report(have, expected)
     return have
 
 

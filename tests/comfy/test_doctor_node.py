@@ -50,3 +50,16 @@ def test_mends_are_put_in_comfyuis_words(pack):
         "run" not in mend("  mend: delete it and run `dwpose models fetch yolox-l`").split("use")[0]
     )
     assert mend("  mend: pip install onnxruntime") == "  mend: pip install onnxruntime"
+
+
+def test_a_cut_off_file_is_a_fault_in_whichever_folder(
+    pack, folder_paths, models_folder, management
+):
+    other = models_folder.parent / "other"
+    other.mkdir()
+    folder_paths.folder_names_and_paths["dwpose"] = ([str(other)], set())
+    for folder, name in ((other, "yolox_l.onnx"), (models_folder, "dw-ll_ucoco_384.onnx")):
+        (folder / name).write_bytes(b"x" * 1000)
+    [text] = pack("nodes.doctor").Doctor.execute().args
+    for id, bytes in (("yolox-l", 216746733), ("dw-ll-384", 134399116)):
+        assert text.count(f" is not {id}: 1000 bytes instead of {bytes}") == 1

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import os
+import types
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +16,11 @@ import torch
 @pytest.fixture(scope="module")
 def models(pack):
     return pack("nodes.models")
+
+
+@pytest.fixture(scope="module")
+def files(pack):
+    return pack("nodes.model_files")
 
 
 @pytest.fixture(scope="module")
@@ -53,36 +62,36 @@ def test_files_of_the_folder_are_offered(models, tiny, models_folder):
     assert (schema.inputs[-1].id, tuple(schema.inputs[-1].options)) == ("mode", MODES)
 
 
-def test_the_kind_is_merged_with_that_of_extra_model_paths(models, folder_paths, models_folder):
+def test_the_kind_is_merged_with_that_of_extra_model_paths(files, folder_paths, models_folder):
     elsewhere = models_folder.parent / "shared drive"
     elsewhere.mkdir()
     (elsewhere / "mine.onnx").touch()
     (elsewhere / "readme.md").touch()
     folder_paths.folder_names_and_paths["dwpose"] = ([str(elsewhere)], set())
-    assert models.model_folders() == [str(elsewhere), str(models_folder)]
-    assert models.own_files() == ["mine.onnx"]
-    assert models.model_folders() == [str(elsewhere), str(models_folder)]
+    assert files.model_folders() == [str(elsewhere), str(models_folder)]
+    assert files.own_files() == ["mine.onnx"]
+    assert files.model_folders() == [str(elsewhere), str(models_folder)]
 
 
-def test_official_files_are_found_in_any_of_the_folders(models, folder_paths, models_folder, pack):
+def test_official_files_are_found_in_any_of_the_folders(files, folder_paths, models_folder, pack):
     entry = pack("dwpose.weights.catalogue").find("yolox-s")
     elsewhere = models_folder.parent / "b"
     elsewhere.mkdir()
     folder_paths.folder_names_and_paths["dwpose"] = ([str(elsewhere)], set())
-    assert models.choose_detector().name == "builtin-det"
+    assert files.choose_detector().name == "builtin-det"
     with (elsewhere / entry.name).open("wb") as out:
         out.truncate(entry.bytes)
-    assert models.choose_detector().name == "yolox-s"
+    assert files.choose_detector().name == "yolox-s"
 
 
-def test_the_official_model_comes_before_the_built_in_one(models, models_folder, pack):
+def test_the_official_model_comes_before_the_built_in_one(files, models_folder, pack):
     catalogue = pack("dwpose.weights.catalogue")
-    _, notice = models.choose_estimator()
+    _, notice = files.choose_estimator()
     assert "built-in" in notice
     official = catalogue.find(catalogue.DEFAULT_ESTIMATOR)
     with (models_folder / official.name).open("wb") as out:
         out.truncate(official.bytes)
-    found, notice = models.choose_estimator()
+    found, notice = files.choose_estimator()
     assert (found.name, notice) == (official.id, "")
 
 
@@ -230,12 +239,64 @@ def test_an_allowed_download_goes_into_our_folder_with_progress(
     assert catalogue.find("dw-ll-384").id == "dw-ll-384"
 
 
+@pytest.fixture
+def cut_off(files, folder_paths, models_folder, pack):
+    """A function that puts a file that is too short in the place of a catalogue file."""
+
+    def put(id, first=True):
+        folder_paths.folder_names_and_paths["dwpose"] = ([str(models_folder.parent / "b")], set())
+        first_folder, second = files.model_folders()
+        path = (
+            Path(first_folder if first else second) / pack("dwpose.weights.catalogue").find(id).name
+        )
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+        return path
+
+    return put
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cut_off_file_is_named_when_its_model_is_chosen(models, tiny, cut_off, first):
+    path = cut_off("yolox-l", first)
+    with pytest.raises(RuntimeError, match="delete it and switch on") as caught:
+        _load(models, detector="yolox-l")
+    assert f"{path} is not yolox-l: 1000 bytes instead of 216746733; " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cut_off_file_is_named_where_auto_passes_it_over(models, files, tiny, cut_off, first):
+    pose, find = cut_off("dw-ll-384", first), cut_off("yolox-l", first)
+    says = "so it is not used; delete it"
+    found, notice = files.choose_estimator()
+    assert found.name == "builtin-lite"
+    assert f"{pose} is not dw-ll-384: 1000 bytes instead of 134399116, {says}" in notice
+    _, info = _load(models, detector="auto")
+    assert f"{find} is not yolox-l: 1000 bytes instead of 216746733, {says}" in info
+    assert str(pose) not in info  # another one was chosen by name
+    assert str(find) in models.model_or_default(None).notice
+    find.unlink()
+    assert str(find) not in models.model_or_default(None).notice
+    assert str(pose) in models.model_or_default(None).notice
+
+
+def test_a_cut_off_file_that_is_fetched_anew_is_named(models, tiny, cut_off, monkeypatch, pack):
+    path = cut_off("dw-ll-384")
+    monkeypatch.setattr(pack("dwpose.weights.hub"), "fetch", lambda *a, **k: tiny)
+    monkeypatch.setattr(pack("dwpose.weights.store"), "check", lambda *a: None)
+    _, info = _load(models, estimator="dw-ll-384", download_if_missing=True)
+    assert f"{path} is not dw-ll-384: 1000 bytes" in info
+    assert "so it was fetched anew" in info
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         ({"estimator": "no-such"}, "neither a known model nor a file"),
         ({"estimator": "../../etc/passwd.onnx"}, "neither a known model nor a file"),
-        ({"estimator": "yolox-l"}, "yolox-l is a detector"),
+        ({"estimator": "yolox-l"}, "must be a pose estimator, but yolox-l is a person detector"),
+        ({"detector": "dw-ll-384"}, "a person detector, but dw-ll-384 is a pose estimator"),
         ({"detector": "tiny.safetensors"}, "tiny.safetensors is an estimator"),
         ({"runtime": "tensorflow"}, "runtime must be one of"),
         ({"precision": "int8"}, "precision must be one of"),
@@ -257,3 +318,73 @@ def test_the_fingerprint_follows_the_files(models, models_folder, tiny_weights):
     assert isinstance(ask(estimator="gone.onnx", detector="none"), str)
     (models_folder / "gone.onnx").write_bytes(tiny_weights)
     assert not isinstance(ask(estimator="gone.onnx", detector="none"), str)
+
+
+def test_downloads_go_into_the_first_folder_that_can_be_written_to(
+    files, folder_paths, models_folder, monkeypatch
+):
+    shared = models_folder.parent / "shared drive"
+    shared.mkdir()
+    folder_paths.folder_names_and_paths["dwpose"] = ([str(shared)], set())
+    assert files.download_folder() == str(shared)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != shared)
+    assert files.download_folder() == str(models_folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert files.download_folder() == str(shared)
+
+
+@pytest.fixture
+def fetching(models, monkeypatch, pack):
+    """Downloads bring a file of three bytes, and no network is started."""
+    catalogue = pack("dwpose.weights.catalogue")
+    small = dataclasses.replace(catalogue.find("dw-ll-384"), bytes=3)
+    monkeypatch.setitem(catalogue.CATALOGUE, small.id, small)
+
+    def fetch(entry, folder, progress):
+        path = Path(folder) / entry.name
+        path.write_bytes(b"abc")
+        return path
+
+    monkeypatch.setattr(pack("dwpose.weights.hub"), "fetch", fetch)
+    model = types.SimpleNamespace(describe=lambda: "")
+    monkeypatch.setattr(models, "open_model", lambda *_: model)
+
+
+@pytest.mark.parametrize("choice", ["dw-ll-384", "by a link"])
+def test_a_loader_that_fetched_does_not_run_again(models, fetching, models_folder, choice):
+    # ComfyUI gives None for what comes by a link: it asks before anything has run.
+    asked = {"estimator": None if choice == "by a link" else choice, "detector": "none"}
+    ask = models.LoadModel.fingerprint_inputs
+    before = ask(**asked)
+    _load(models, estimator="dw-ll-384", download_if_missing=True)
+    [path] = models_folder.glob("*.onnx")
+    assert ask(**asked) == before
+    os.utime(path, ns=(1, 1))
+    assert ask(**asked) != before
+
+
+def test_choices_that_come_by_a_link_follow_all_files(models, tiny, tiny_weights, models_folder):
+    ask = models.LoadModel.fingerprint_inputs
+    before = ask(estimator=None, detector=None)
+    assert isinstance(before, list)
+    assert ask(estimator=None, detector=None) == before
+    assert ask(estimator=tiny.name, detector=None) != before
+    (models_folder / "other.safetensors").write_bytes(tiny_weights)
+    assert ask(estimator=None, detector=None) != before
+
+
+@pytest.mark.parametrize("value", [None, 3, ["a"]])
+def test_a_link_that_brings_no_name_is_told(models, models_folder, value):
+    with pytest.raises(TypeError, match="estimator must be the name of a model, got"):
+        _load(models, estimator=value)
+    assert isinstance(models.LoadModel.fingerprint_inputs(estimator=value), (str, list))
+
+
+def test_a_node_with_a_model_does_not_ask_for_the_default_one(pack, models_folder, tiny_weights):
+    node = pack("nodes.estimate").PoseEstimator
+    catalogue = pack("dwpose.weights.catalogue")
+    linked, open = node.fingerprint_inputs(model=None), node.fingerprint_inputs()
+    with (models_folder / catalogue.find("dw-ll-384").name).open("wb") as out:
+        out.truncate(catalogue.find("dw-ll-384").bytes)
+    assert node.fingerprint_inputs(model=None) == linked
+    assert node.fingerprint_inputs() != open

@@ -26,6 +26,35 @@ ROOT = Path(__file__).resolve().parents[2]
 START_S, RUN_S = 300, 120
 FRAMES = 3
 FOLDER = "odd pack_7 (copy)"
+# Another pack: Word hands a text on as a choice; Pretend makes downloads bring the small network.
+STAND_IN = """
+import dataclasses, importlib, pathlib, sys
+
+class Word:
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"text": ("STRING", {})}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = ("COMBO",), "run", "test", True
+    def run(self, text):
+        return (text,)
+
+class Pretend(Word):
+    def run(self, text):
+        [root] = [name for name in sys.modules if name.endswith("odd pack_7 (copy)")]
+        part = lambda name: importlib.import_module(f"{root}.dwpose.weights.{name}")
+        source = pathlib.Path(text)
+        table = part("catalogue").CATALOGUE
+        table["dw-ll-384"] = dataclasses.replace(
+            table["dw-ll-384"], local_name="net.safetensors", sha256=None,
+            bytes=source.stat().st_size,
+        )
+        def fetch(entry, folder, progress):
+            path = pathlib.Path(folder) / entry.name
+            path.write_bytes(source.read_bytes())
+            return path
+        part("hub").fetch = fetch
+        return (text,)
+
+NODE_CLASS_MAPPINGS = {"Word": Word, "Pretend": Pretend}
+"""
 
 
 class Server:
@@ -81,6 +110,7 @@ def server(
         (base / name).mkdir(parents=True)
     (base / "models/dwpose/tiny.safetensors").write_bytes(tiny_weights)
     (base / "custom_nodes" / FOLDER).symlink_to(ROOT, target_is_directory=True)
+    (base / "custom_nodes" / "stand_in.py").write_text(STAND_IN)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -188,6 +218,26 @@ def test_a_workflow_runs_and_then_is_cached(server: Server):
     assert _cached(server.run(_workflow(server))) == {"1", "2", "3", "4", "5"}
     # Only what depends on a change runs again; the model stays loaded.
     assert _cached(server.run(_workflow(server, style="xinsir"))) == {"1", "2"}
+
+
+def test_a_choice_that_comes_by_a_link_is_cached(server: Server):
+    prompt = _workflow(server)
+    prompt["2"]["inputs"]["estimator"] = ["6", 0]
+    prompt["6"] = _node("Word", text="tiny.safetensors")
+    first = server.run(prompt)
+    assert first["status"]["status_str"] == "success", first["status"]
+    assert _cached(server.run(prompt)) == set(prompt)
+
+
+def test_what_fetched_a_model_does_not_run_again(server: Server):
+    tiny = server.base / "models/dwpose/tiny.safetensors"
+    server.run({"1": _node("Pretend", text=str(tiny))})
+    prompt = _workflow(server)
+    prompt["2"]["inputs"].update(estimator="dw-ll-384", download_if_missing=True)
+    first = server.run(prompt)
+    assert first["status"]["status_str"] == "success", first["status"]
+    assert (server.base / "models/dwpose/net.safetensors").is_file()
+    assert _cached(server.run(prompt)) == set(prompt)
 
 
 def test_a_video_goes_through_as_a_stream(server: Server):

@@ -53,6 +53,9 @@ class Handler(BaseHTTPRequestHandler):
         if act == "dawdle":
             time.sleep(float(detail))
             return
+        if act == "hang":
+            self.server.gate.wait(float(detail))
+            return
         if act in ("redirect", "lfs"):
             self.send_response(302)
             if act == "lfs":  # as the real hub answers for large files
@@ -96,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if not with_body:
             return
-        end = len(body) if act != "cut" else start + int(detail)
+        end = start + int(detail) if act in ("cut", "stall") else len(body)
         for first in range(start, end, 50_000):
             last = min(first + 50_000, end)
             self.server.sent += last - first  # before the client can have it and end the test
@@ -104,6 +107,9 @@ class Handler(BaseHTTPRequestHandler):
             if self.server.pause_s:
                 self.wfile.flush()
                 time.sleep(self.server.pause_s)
+        if act == "stall":
+            self.wfile.flush()
+            self.server.gate.wait(20)
 
 
 class Server(ThreadingHTTPServer):
@@ -111,8 +117,10 @@ class Server(ThreadingHTTPServer):
 
     Attributes:
         files: path -> contents.
-        heads: what to do with the next HEADs: ok, status:N, dawdle:S, redirect:URL, lfs:URL.
-        gets: what to do with the next GETs: the same, and cut:N, wrong, norange.
+        heads: what to do with the next HEADs: ok, status:N, dawdle:S, hang:S, lfs:URL or
+            redirect:URL.
+        gets: what to do with the next GETs: the same, and cut:N, stall:N, wrong, norange.
+        gate: ends what hangs (or after S seconds, with no answer) or stalls (after N bytes).
         plain: leave out what marks a hub.
         pause_s: wait between pieces.
         seen: (method, path, headers) of every request.
@@ -128,6 +136,7 @@ class Server(ThreadingHTTPServer):
         self.gets: list[str] = []
         self.plain = False
         self.pause_s = 0.0
+        self.gate = threading.Event()
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.sent = 0
 
@@ -205,6 +214,7 @@ def _serve() -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
+    server.gate.set()
     server.shutdown()
     server.server_close()
     thread.join()

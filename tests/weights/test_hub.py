@@ -111,7 +111,7 @@ def test_offline_touches_no_network_but_uses_what_is_here(
     hub, entry, body, quick, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(WeightsError, match=r"HF_HUB_OFFLINE.*copy weights\.onnx from"):
+    with pytest.raises(WeightsError, match=r"HF_HUB_OFFLINE.*unset.*copy weights\.onnx from"):
         fetch(entry(), tmp_path, False, quick)
     (tmp_path / "weights.onnx").write_bytes(body)
     assert fetch(entry(), tmp_path, False, quick) == tmp_path / "weights.onnx"
@@ -305,10 +305,23 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(hub, entry, quick, tmp_path)
     assert not (tmp_path / "weights.onnx.part").is_symlink()
 
 
-def test_a_folder_that_cannot_be_made(hub, entry, quick, tmp_path):
+@pytest.mark.parametrize("place", ["file", "file/models"])
+def test_a_folder_that_is_a_file(hub, entry, quick, tmp_path, place):
     (tmp_path / "file").write_text("")
-    with pytest.raises((WeightsError, NotADirectoryError, FileExistsError)):
-        fetch(entry(), tmp_path / "file" / "models", False, quick)
+    with pytest.raises(WeightsError, match=r"is no folder: .* is a file; choose another models"):
+        fetch(entry(), tmp_path / place, False, quick)
+    assert hub.seen == []
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><p>Sign in", b"\r\n<HTML><p>Sign in"])
+def test_a_sign_in_page_is_no_file(second_server, entry, quick, tmp_path, page):
+    second_server.files["/release/weights.onnx"] = page
+    second_server.plain = True
+    url = f"{second_server.url}/release/weights.onnx"
+    unknown = entry(repo=None, revision=None, url=url, sha256=None, bytes=None)
+    with pytest.raises(WeightsError, match="sent a web page instead of the file"):
+        fetch(unknown, tmp_path, False, quick)
+    assert names(tmp_path) == set()
 
 
 _CHILD = """
@@ -370,3 +383,13 @@ def test_a_killed_process_leaves_no_half_file_and_no_lock(hub, entry, body, quic
     assert_nothing(tmp_path)
     hub.pause_s = 0.0
     assert_right(fetch(entry(), tmp_path, False, quick), tmp_path, body)
+
+
+def test_a_cut_off_file_is_named_and_fetched_anew(hub, entry, body, quick, tmp_path, caplog):
+    (tmp_path / "weights.onnx").write_bytes(body[:1000])
+    assert_right(fetch(entry(), tmp_path, False, quick), tmp_path, body)
+    [said] = caplog.messages
+    assert said == (
+        f"{tmp_path / 'weights.onnx'} is not test-l: 1000 bytes instead of 300000; it is fetched "
+        "anew"
+    )

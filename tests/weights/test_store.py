@@ -125,3 +125,65 @@ def test_a_record_that_cannot_be_written_costs_nothing_but_time(entry, body, tmp
     monkeypatch.setattr(Path, "write_text", refuse)
     assert store.check(entry(), path).state == "ok"
     assert store.check(entry(), path).detail == "equals the published checksum"
+
+
+@pytest.mark.parametrize("place", ["weights.onnx", "someone/models/weights.onnx", "cache"])
+def test_a_cut_off_file_is_named_wherever_it_lies(entry, body, tmp_path, monkeypatch, place):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    cached = f"../hub/models--someone--models/snapshots/{entry().revision}/weights.onnx"
+    folder = tmp_path / "models"
+    assert store.misfit(entry(), folder) == ""
+    path = put(folder / (cached if place == "cache" else place), body[:-1])
+    said = store.misfit(entry(), folder)
+    assert said.endswith("weights.onnx is not test-l: 299999 bytes instead of 300000")
+    assert store.state(entry(), folder).state == "wrong"
+    message = store.absent_message(entry(), folder)
+    assert message.startswith(f"{said}; delete it and run `dwpose models fetch test-l`")
+    put(path, body)
+    assert store.misfit(entry(), folder) == ""
+    assert store.misfit(entry(bytes=None), folder) == ""
+
+
+def test_a_models_folder_that_is_none_is_named_with_its_variable(entry, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DWPOSE_MODELS", str(tmp_path / "file"))
+    assert store.absent_message(entry()) == (
+        f"the models folder {tmp_path / 'file'} (DWPOSE_MODELS) is no folder: it is a file; name "
+        "another."
+    )
+    monkeypatch.setenv("DWPOSE_MODELS", str(tmp_path / "file" / "sub"))
+    assert f"is no folder: {tmp_path / 'file'} is a file" in store.absent_message(entry())
+    monkeypatch.setenv("DWPOSE_MODELS", str(tmp_path / "typo"))
+    start = f"test-l is not in {tmp_path / 'typo'} (DWPOSE_MODELS), which does not exist; run"
+    assert store.absent_message(entry()).startswith(start)
+    # Nothing is said of the variable where the folder was given, nor of the usual one's absence.
+    assert "DWPOSE_MODELS" not in store.absent_message(entry(), tmp_path)
+    monkeypatch.delenv("DWPOSE_MODELS")
+    assert "exist" not in store.absent_message(entry())
+
+
+def test_a_folder_that_may_not_be_looked_into_is_empty(entry, body, tmp_path, monkeypatch):
+    put(tmp_path / "weights.onnx", body)
+    real = os.stat
+
+    def refuse(path, *args, **kwargs):
+        if "weights.onnx" in str(path):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert store.locate(entry(), tmp_path) is None
+    assert store.state(entry(), tmp_path).state == "absent"
+    assert "is not in" in store.absent_message(entry(), tmp_path)
+
+
+def test_a_file_that_may_not_be_read_is_told(entry, body, tmp_path, monkeypatch):
+    path = put(tmp_path / "weights.onnx", body)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(WeightsError, match=r"weights\.onnx may not be read; give"):
+        store.check(entry(), path)
+    assert store.verify(entry(), tmp_path).state == "wrong"
