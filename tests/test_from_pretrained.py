@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dwpose.pipeline import DWPose
+from dwpose.runtimes.pretrained import choose_detector, choose_estimator
 
 
 @pytest.fixture
@@ -100,3 +101,15 @@ def test_roles_are_not_mixed_up(model_files):
         DWPose.from_pretrained(poser, poser, device="cpu")
     with pytest.raises(FileNotFoundError):
         DWPose.from_pretrained(poser.with_name("absent.onnx"), device="cpu")
+
+
+def test_a_file_that_was_cut_off_is_named(model_files, tmp_path):
+    (tmp_path / "dw-ll_ucoco_384.onnx").write_bytes(b"cut off")
+    (tmp_path / "yolox_l.onnx").write_bytes(b"cut off")
+    for (chosen, notice), file in zip(
+        (choose_estimator(), choose_detector()), ("dw-ll_ucoco_384", "yolox_l"), strict=True
+    ):
+        assert chosen.startswith("builtin")
+        assert f"{file}.onnx is not " in notice
+        assert "7 bytes instead of" in notice
+        assert "so it is passed over; using the small built-in" in notice

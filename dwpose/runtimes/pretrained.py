@@ -88,15 +88,16 @@ def choose_estimator(folder: str | os.PathLike[str] | None = None) -> tuple[str 
 
     Returns:
         the official model's id if its file is here, else the built-in one's, and a notice that
-        says so, or "".
+        says so, and names a file of the official one that is of the wrong size; or "".
     """
     from ..weights import catalogue, store
 
     official = catalogue.DEFAULT_ESTIMATOR
-    if store.locate(catalogue.find(official), folder) is not None:
+    entry = catalogue.find(official)
+    if store.locate(entry, folder) is not None:
         return official, ""
     builtin = catalogue.BUILTIN_ESTIMATOR
-    return builtin, (
+    return builtin, _wrong(store.misfit(entry, folder)) + (
         f"using the small built-in model {builtin}, which learned poses from synthetic people "
         f"alone; the official DWPose model {official} is far better: "
         f"dwpose models fetch {official} {catalogue.DEFAULT_DETECTOR}"
@@ -108,19 +109,28 @@ def choose_detector(folder: str | os.PathLike[str] | None = None) -> tuple[str, 
 
     Returns:
         the id of a detector whose file is here, the official one first and the built-in one last,
-        and a notice where it is that one, or ""; "none" where even that is missing.
+        and a notice as of `choose_estimator` where it is that one, or ""; "none" where even that is
+        missing.
     """
     from ..weights import catalogue, store
 
     official = catalogue.DEFAULT_DETECTOR
+    wrong = _wrong(store.misfit(catalogue.find(official), folder))
     entries = [e for e in catalogue.CATALOGUE.values() if e.role == "detector"]
     for entry in sorted(entries, key=lambda e: (e.id != official, e.builtin)):
         if store.locate(entry, folder) is not None:
-            return entry.id, "" if not entry.builtin else (
+            if not entry.builtin:
+                return entry.id, ""
+            return entry.id, wrong + (
                 f"using the small built-in person detector {entry.id}, trained on synthetic people "
                 f"alone; the official one is far better: dwpose models fetch {official}"
             )
-    return "none", (
+    return "none", wrong + (
         "no person detector is here, so whole pictures are searched for one person; the official "
         f"one comes with: dwpose models fetch {official}"
     )
+
+
+def _wrong(misfit: str) -> str:
+    """Begin a notice with a file that is passed over, see `store.misfit`."""
+    return f"{misfit}, so it is passed over; " if misfit else ""
