@@ -276,6 +276,25 @@ def shared_size(poses: list[People], size: str = shared.SIZE_MODES[0]) -> tuple[
     return height, width
 
 
+def check_one_size(poses: list[People]) -> None:
+    """Refuse frames of different sizes, between which nobody's movement can be followed.
+
+    Args:
+        poses: of each frame.
+
+    Raises:
+        ValueError: two frames with people have pictures of different sizes.
+    """
+    shown = [(index, people.image_hw) for index, people in enumerate(poses) if len(people)]
+    for index, size_hw in shown:
+        if size_hw != shown[0][1]:
+            (first, (height, width)), (own_height, own_width) = shown[0], size_hw
+            raise ValueError(
+                f"pose_keypoint has frames of different sizes ({width}x{height} in frame {first}, "
+                f"{own_width}x{own_height} in frame {index}); give the frames of one film"
+            )
+
+
 def match_frames(poses: int, images: int | None) -> int:
     """Return how many frames a node works on: those of both, or of one where the other has one.
 

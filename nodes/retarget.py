@@ -9,7 +9,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from . import options as shared
 from .live import work_aside
-from .render import poses_with_frames
+from .render import check_one_size, poses_with_frames
 from .sockets import (
     Progress,
     advanced,
@@ -179,6 +179,7 @@ class Retarget(io.ComfyNode):
 
         check_choice("framing", framing, FRAMINGS)
         poses = poses_with_frames(pose_keypoint)
+        check_one_size(poses)
         if not all(len(people) < 2 or has_ids(people) for people in poses):
             raise ValueError(
                 "pose_keypoint has several people without ids; put Track & Smooth before this, "

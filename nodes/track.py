@@ -12,7 +12,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from . import options as shared
 from .live import work_aside
-from .render import match_frames, poses_with_frames
+from .render import check_one_size, match_frames, poses_with_frames
 from .sockets import (
     Frames,
     Progress,
@@ -162,6 +162,7 @@ class TrackAndSmooth(io.ComfyNode):
         check_number("fps", fps, *FPS_LIMITS)
         frames = None if image is None else Frames(image)
         poses = poses_with_frames(pose_keypoint, frames)
+        check_one_size(poses)
         threshold = shared.least_score(threshold, pose_keypoint)
         if frames is not None and len(frames) != len(poses):
             match_frames(len(poses), len(frames))

@@ -58,6 +58,12 @@ def share(frames):
     return np.percentile((length(frames, 5, 7) + length(frames, 7, 9)) / torso, 95)
 
 
+def test_frames_of_different_sizes_are_told_of(node):
+    frames = [person(1)[1][0], person(1, hw=(960, 1664))[1][0]]
+    with pytest.raises(ValueError, match=r"832x480 in frame 0, 1664x960 in frame 1.*one film"):
+        node.execute(to_pose_keypoint(frames), reference=reference())
+
+
 def test_framings_equal_the_library(module):
     assert module.FRAMINGS == FRAMINGS
 

@@ -52,6 +52,12 @@ def run(node, frames, **options):
     return found, people, report
 
 
+def test_frames_of_different_sizes_are_told_of(node):
+    frames = [*person(1)[1][:2], replace(person(1)[1][2], image_hw=(960, 1664))]
+    with pytest.raises(ValueError, match=r"832x480 in frame 0, 1664x960 in frame 2.*one film"):
+        node.execute(to_pose_keypoint(frames), fps=FPS)
+
+
 def test_one_person_becomes_calm_and_gets_an_id(node):
     truth, frames = person(1)
     found, people, report = run(node, frames)
