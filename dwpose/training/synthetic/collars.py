@@ -48,8 +48,8 @@ def lay_collars(
     device = picture.device
     # All numbers are drawn for everybody, so that the share does not change the others.
     chosen = dice.chance(share, images)
-    tube = dice.uniform(0.012, 0.05, images)
-    ring = 0.085 + tube + dice.uniform(0.0, 0.06, images)
+    tube = dice.uniform(0.01, 0.04, images)
+    ring = 0.065 + tube + dice.uniform(0.0, 0.05, images)
     flat = dice.uniform(0.5, 1.0, images)
     lean = dice.uniform(-0.1, 0.9, images)
     lift = dice.uniform(0.0, 0.09, images)
