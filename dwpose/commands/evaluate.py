@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -91,10 +94,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; 1 when a picture could not be read, 2 for bad arguments."""
-    from pathlib import Path
-
     from ..estimator import Estimator
-    from ..io.atomic import write_atomically
+    from ..io.atomic import check_place, write_atomically
     from ..io.coco import load_annotations
     from ..pipeline import DWPose
     from ..training.coco_metric import CocoMetric
@@ -102,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
     sets: dict[str, Any] = {}
     faults: dict[str, str] = {}
     try:
+        if args.json:
+            check_place(args.json)
         metric = CocoMetric(
             score=args.score,
             nms=args.nms,
@@ -121,12 +124,13 @@ def run(args: argparse.Namespace) -> int:
             pose.estimator = Estimator(
                 pose.estimator.session, batch_size=args.batch_size, padding=args.padding
             )
-        for name in args.annotations:
-            path = Path(name)
-            sets[path.name] = _measure(pose, load_annotations(path), path.stem, metric, args)
-            faults |= sets[path.name]["unread"]
-            _print(path.name, sets[path.name])
-    except (OSError, ValueError, RuntimeError) as fault:  # WeightsError among the last
+        for name, path in set_names(args.annotations).items():
+            stem = path.stem if name == path.name else f"{len(sets) + 1}_{path.stem}"
+            sets[name] = _measure(pose, load_annotations(path), stem, metric, args)
+            faults |= sets[name]["unread"]
+            _print(name, sets[name])
+    # TypeError is of label files, WeightsError a RuntimeError.
+    except (OSError, TypeError, ValueError, RuntimeError) as fault:
         sys.stderr.write(f"dwpose evaluate: {fault}\n")
         return 2
     for picture, reason in faults.items():
@@ -145,12 +149,25 @@ def run(args: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
+def set_names(files: Sequence[str]) -> dict[str, Path]:
+    """What reports call annotation files: their bare names, or their paths where names are alike.
+
+    Args:
+        files: paths.
+
+    Returns:
+        the paths by name, in their order, each once.
+    """
+    paths = dict.fromkeys(Path(file) for file in files)
+    counts = Counter(path.name for path in paths)
+    return {path.name if counts[path.name] == 1 else str(path): path for path in paths}
+
+
 def _measure(
     pose: DWPose, dataset: CocoDataset, stem: str, metric: CocoMetric, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Measure one set and return its report."""
     from dataclasses import asdict
-    from pathlib import Path
 
     from ..training.coco_metric import Predictions, evaluate_coco
     from ..training.evaluate import estimate, measure_points, pairs, readable

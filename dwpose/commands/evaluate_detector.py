@@ -44,30 +44,34 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from ..detector import PersonDetector
-    from ..io.atomic import write_atomically
+    from ..io.atomic import check_place, write_atomically
     from ..io.coco import load_annotations
     from ..runtimes.pretrained import open_detector
     from ..training.detection.recall import score_photos
+    from .evaluate import set_names
 
     sets, unread = {}, {}
     try:
+        if args.json:
+            check_place(args.json)
         detector = PersonDetector(
             open_detector(
                 args.detector, args.runtime, args.device, args.precision, args.models_folder
             )
         )
-        for name in args.annotations:
+        for name, path in set_names(args.annotations).items():
             scores, faults = score_photos(
-                detector, load_annotations(name), Path(args.images), args.score
+                detector, load_annotations(path), Path(args.images), args.score
             )
-            sets[Path(name).name] = asdict(scores)
+            sets[name] = asdict(scores)
             unread |= faults
             sys.stdout.write(
-                f"{Path(name).name}: {scores.people} people in {scores.pictures} pictures\n"
+                f"{name}: {scores.people} people in {scores.pictures} pictures\n"
                 f"  recall {scores.recall:.3f}, precision {scores.precision:.3f}, "
                 f"{scores.false_per_picture:.2f} false boxes a picture, AP50 {scores.ap50:.3f}\n"
             )
-    except (OSError, ValueError, RuntimeError) as fault:  # WeightsError among the last
+    # TypeError is of label files, WeightsError a RuntimeError.
+    except (OSError, TypeError, ValueError, RuntimeError) as fault:
         sys.stderr.write(f"dwpose evaluate-detector: {fault}\n")
         return 2
     for picture, reason in unread.items():

@@ -76,7 +76,7 @@ class CocoInstance:
         visible: float32 [133], v of the file: 0 not labelled, 1 labelled but hidden, 2 visible.
         xyxy: float32 [4], left, top, right, bottom in pixels (the file has x, y, w, h).
         area: of the person's segment in square pixels, as OKS wants; the box's where the file
-            has none.
+            has none, or 0, as tools without segments write it.
         iscrowd: a crowd drawn as one.
         valid: for each part of `skeleton.PARTS`, whether it is labelled. COCO-WholeBody says so
             by a flag for feet, face and hands; without flag, whether any point is labelled.
@@ -189,7 +189,9 @@ def _instance(entry: Mapping[str, Any], where: str) -> CocoInstance:
     points = _points(entry, where, required=("body",))
     visible = points[:, 2]
     xywh = _bbox(entry.get("bbox"), f"{where}, bbox")
-    area = entry.get("area")
+    area = float(_finite([entry.get("area") or 0], 1, f"{where}, area")[0])
+    if area < 0:
+        raise ValueError(f"{where}, area: must not be negative, got {area:g}")
     valid = {
         part: bool(entry.get(_FLAGS.get(part, ""), (visible[where_part] > 0).any()))
         for part, where_part in skeleton.PARTS.items()
@@ -200,7 +202,7 @@ def _instance(entry: Mapping[str, Any], where: str) -> CocoInstance:
         np.where(visible[:, None] > 0, points[:, :2], np.float32(0)),
         visible.copy(),
         _xyxy(xywh),
-        float(xywh[2] * xywh[3] if area is None else _finite([area], 1, f"{where}, area")[0]),
+        area or float(xywh[2] * xywh[3]),
         bool(entry.get("iscrowd", 0)),
         valid,
     )

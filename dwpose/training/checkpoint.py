@@ -69,15 +69,21 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no facts.
+        ValueError: it is damaged, or holds no facts.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        if "dwpose" not in metadata:
-            raise ValueError(f"{path} holds no training state; name the folder of another run")
-        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata["dwpose"])  # noqa: SIM118
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if "dwpose" not in metadata:
+                raise ValueError(f"{path} holds no training state; name the folder of another run")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads(metadata["dwpose"])
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); remove it to start anew, or name another folder"
+        ) from error
 
 
 def fingerprint(module: nn.Module) -> str:

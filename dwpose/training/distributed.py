@@ -65,7 +65,10 @@ def join(device: str = "auto") -> Ranks:
         raise ValueError(f"device={device}: torch sees no CUDA device here; use device=cpu")
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = torch.device("cuda", local) if device == "cuda" else torch.device(device)
+    try:
+        chosen = torch.device("cuda", local) if device == "cuda" else torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device={device}: torch knows no such device; use cpu or cuda") from None
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world == 1:

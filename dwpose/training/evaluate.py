@@ -112,8 +112,9 @@ def estimate(
         images: folder that the dataset's file names are relative to; a picture is also looked
             for by its bare name.
         boxes: where people are: "gt" gives the labels' boxes, cut at the picture's last pixels,
-            of everybody with a labelled body point who is no crowd, as DWPose's data loader
-            does; "detector" asks the pipeline's; or boxes by picture id.
+            of everybody with a labelled body point who is no crowd and whose box has an area
+            there, as DWPose's data loader does; "detector" asks the pipeline's; or boxes by
+            picture id.
         flip_test: average with the mirror image.
         on_picture: called with the pictures done and all pictures.
 
@@ -139,10 +140,11 @@ def estimate(
     for done, entry in enumerate(dataset.images.values(), start=1):
         where: Boxes | None = None
         if boxes == "gt":
-            chosen = [p for p in dataset.instances_of(entry.id) if _can_be_given(p)]
             limit = np.array([entry.width - 1, entry.height - 1] * 2, np.float32)
-            given = np.array([p.xyxy for p in chosen], np.float32).reshape(-1, 4)
-            where = Boxes(np.clip(given, 0, limit))
+            cut = [(p, np.clip(p.xyxy, 0, limit)) for p in dataset.instances_of(entry.id)]
+            cut = [(p, box) for p, box in cut if _can_be_given(p, box)]
+            chosen = [p for p, _ in cut]
+            where = Boxes(np.array([box for _, box in cut], np.float32))
             if found.given is not None and chosen:
                 found.given[entry.id] = chosen
         elif not isinstance(boxes, str):
@@ -163,9 +165,12 @@ def estimate(
     return found
 
 
-def _can_be_given(person: CocoInstance) -> bool:
-    size = person.xyxy[2:] - person.xyxy[:2]
-    return not person.iscrowd and bool(_body_points(person)) and bool((size > 0).all())
+def _can_be_given(person: CocoInstance, box: npt.NDArray[np.float32]) -> bool:
+    return not person.iscrowd and bool(_body_points(person)) and _has_area(box)
+
+
+def _has_area(box: npt.NDArray[np.float32]) -> bool:
+    return bool((box[2:] > box[:2]).all())
 
 
 def _body_points(person: CocoInstance) -> int:
@@ -183,7 +188,7 @@ def load_detections(
         least_score: boxes that score lower are left out.
 
     Returns:
-        boxes of category 1 by picture id, in the file's order.
+        boxes of category 1 by picture id, in the file's order; those without area are left out.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -191,15 +196,16 @@ def load_detections(
     """
     try:
         rows = json.loads(Path(path).read_bytes())
-        found: dict[int, list[tuple[Sequence[float], float]]] = {}
+        found: dict[int, list[tuple[npt.NDArray[np.float32], float]]] = {}
         for row in rows:
             image_id, score = row["image_id"], float(row["score"])
             if row["category_id"] != PERSON_CATEGORY or image_id not in dataset.images:
                 continue
             if score >= least_score:
                 x, y, width, height = (float(n) for n in row["bbox"])
-                box = (x, y, x + max(width, 0), y + max(height, 0))
-                found.setdefault(image_id, []).append((box, score))
+                box = np.array((x, y, x + width, y + height), np.float32)
+                if _has_area(box):
+                    found.setdefault(image_id, []).append((box, score))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no COCO file of detection results: {error!r}") from error
     if not found:
@@ -255,7 +261,8 @@ def pairs(
     Args:
         dataset: labels.
         estimates: what was found in its pictures.
-        min_points: people with fewer labelled body points, and crowds, are left out.
+        min_points: people with fewer labelled body points, crowds and people whose box has no
+            area are left out.
 
     Yields:
         one pair a labelled person, of every picture that could be read.
@@ -269,7 +276,7 @@ def pairs(
             truth = dataset.instances_of(image_id)
             partners = _pair_poses(truth, people)
         for person, row in zip(truth, partners, strict=True):
-            if person.iscrowd or _body_points(person) < min_points:
+            if person.iscrowd or _body_points(person) < min_points or not _has_area(person.xyxy):
                 continue
             if row is None:
                 yield Pair(person, None, None)

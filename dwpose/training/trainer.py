@@ -56,6 +56,9 @@ class TrainConfig:
         minutes: stop, resumable, after this long; None for no limit.
         tensorboard: also write event files.
         bar: show a progress bar on a terminal.
+
+    Raises:
+        ValueError: a number is out of range.
     """
 
     learner: LearnerConfig = field(default_factory=LearnerConfig)
@@ -69,6 +72,15 @@ class TrainConfig:
     minutes: float | None = None
     tensorboard: bool = False
     bar: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the numbers now: found out at the end of an epoch, they would cost its work."""
+        for name in ("epochs", "schedule_epochs", "measure_every", "log_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.minutes is not None and not self.minutes >= 0:
+            raise ValueError(f"minutes must be 0 or more, got {self.minutes}")
 
 
 class Trainer:

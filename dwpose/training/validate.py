@@ -60,6 +60,9 @@ def estimate_crops(
         model: in eval mode; it comes back on the device.
         batches: the crops, as stored.
         device: where to run.
+
+    Raises:
+        ValueError: there is no crop.
     """
     model = model.to(device)
     columns: list[tuple[Any, ...]] = []
@@ -68,6 +71,11 @@ def estimate_crops(
         guess, scores = decode(*(curve.float().cpu().numpy() for curve in curves))
         columns.append(
             (guess, scores, raw["keypoints"].cpu().numpy(), raw["weights"].cpu().numpy())
+        )
+    if not columns:
+        raise ValueError(
+            "none of the pictures to measure on could be read; see what is missing with: dwpose "
+            "data check"
         )
     guess, scores, truth, weights = (np.concatenate(c) for c in zip(*columns, strict=True))
     return CropEstimates(guess, scores, truth, weights, model.config.input_size_hw)

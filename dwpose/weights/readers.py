@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError
+from ..io.atomic import write_atomically
 from .restricted import PickleFile
 from .standins import LazyTensor
 
@@ -186,15 +187,9 @@ def write_safetensors(
     Returns:
         ``path``.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    # Not save_file: its files can be read by nobody but their owner, whatever the umask says.
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-    try:
-        save_file(tensors, str(part), metadata={METADATA_KEY: json.dumps(dict(meta))})
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    data = save(tensors, {METADATA_KEY: json.dumps(dict(meta))})
+    return write_atomically(path, data)

@@ -112,6 +112,11 @@ def test_people_of_an_image(document):
 def test_area_falls_back_to_the_box(document):
     del document["annotations"][0]["area"]
     assert read_annotations(document).instances[0].area == 100.0 * 200.5
+    document["annotations"][0]["area"] = 0
+    assert read_annotations(document).instances[0].area == 100.0 * 200.5
+    document["annotations"][0]["area"] = -4
+    with pytest.raises(ValueError, match="area: must not be negative"):
+        read_annotations(document)
 
 
 def test_real_wholebody_annotations(shared_dir):

@@ -183,6 +183,33 @@ def test_boxes_come_from_a_file_of_results(folder):
         load_detections(file, labels)
 
 
+@pytest.mark.parametrize("bbox", [[60, 10, 5, 5], [49, 10, 1, 50]], ids=["outside", "at the edge"])
+def test_boxes_without_area_in_the_picture_are_nobody(folder, bbox):
+    content = document(["a.png"])
+    content["annotations"][0]["bbox"] = bbox
+    labels = read_annotations(content)
+    estimates = estimate(StandIn(0), labels, folder)
+    assert [p.id for p in estimates.given[1]] == [11]
+    assert len(estimates.people[1]) == 1
+
+
+def test_people_and_detections_without_area_are_left_out(folder):
+    content = document(["a.png"])
+    content["annotations"][0]["bbox"] = [0, 0, 0, 0]
+    found = {1: Boxes([[0, 0, 40, 80]])}
+    labels = read_annotations(content)
+    estimates = estimate(StandIn(0), labels, folder, found)
+    assert not list(pairs(labels, estimates))
+
+    rows = [
+        {"image_id": 1, "category_id": 1, "bbox": [1, 2, width, 4], "score": 0.9}
+        for width in (3, 0, -2)
+    ]
+    (folder / "found.json").write_text(json.dumps(rows))
+    boxes = load_detections(folder / "found.json", labels)
+    np.testing.assert_array_equal(boxes[1].xyxy, [[1, 2, 4, 6]])
+
+
 def test_estimates_reach_the_coco_metric(folder):
     labels = dataset(["a.png"])
     estimates = estimate(StandIn(0), labels, folder)
@@ -266,6 +293,39 @@ def test_command_asks_a_detector(folder, model_file, capsys):
     # The last level, four cells of this small input, is sure of a person everywhere.
     assert numbers["predictions"] > 0
     assert numbers["points"]["body"]["people"] == 1
+
+
+def test_sets_of_one_name_are_kept_apart(folder, model_file):
+    files = []
+    for name, picture in (("x", "a.png"), ("y", "gone.png")):
+        (folder / name).mkdir()
+        files.append(folder / name / "labels.json")
+        files[-1].write_text(json.dumps(document([picture, "a.png"])))
+    result, sheets = folder / "result.json", folder / "worst"
+    call = ["evaluate", *map(str, files), "--images", str(folder), "--model", str(model_file)]
+    call += ["--device", "cpu", "--runtime", "torch", "--json", str(result), "--worst", str(sheets)]
+    assert main(call) == 1
+    sets = json.loads(result.read_text())["sets"]
+    assert {name: numbers["pictures"] for name, numbers in sets.items()} == {
+        str(files[0]): 2,
+        str(files[1]): 1,
+    }
+    assert len(list(sheets.iterdir())) == 2
+
+
+@pytest.mark.parametrize("command", ["evaluate", "evaluate-detector"])
+def test_commands_say_in_a_sentence_what_labels_lack(folder, command, capsys):
+    content = document(["a.png"])
+    content["annotations"][0]["bbox"] = None
+    (folder / "labels.json").write_text(json.dumps(content))
+    call = [command, str(folder / "labels.json"), "--images", str(folder)]
+    assert main(call) == 2
+    assert "annotation 0 (id 10), bbox: must be a list" in capsys.readouterr().err
+    (folder / "labels.json").write_text(json.dumps(document(["a.png"])))
+    assert main([*call, "--json", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert "is a folder" in err
+    assert not out
 
 
 def test_command_says_what_is_wrong(folder, model_file, capsys):

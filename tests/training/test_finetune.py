@@ -120,6 +120,9 @@ def test_measuring_on_what_is_learned_is_refused(photos, start, tmp_path, capsys
         ({"photos": "nowhere"}, "nowhere"),
         ({"model": "no.safetensors"}, "no.safetensors"),
         ({"val_share": 1.5}, "share"),
+        ({"measure_every": 0}, "measure_every must be at least 1"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"device": "toaster"}, "device=toaster: torch knows no such device"),
     ],
 )
 def test_wrong_settings_are_one_sentence(settings, message, photos, start, tmp_path, capsys):

@@ -163,6 +163,31 @@ def test_other_settings_and_other_teachers_are_refused_in_the_same_folder(spot_p
     assert Trainer(stage_one(), source(spot_pool), CONFIG, tmp_path).iteration == 1
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"epochs": 0},
+        {"schedule_epochs": 0},
+        {"measure_every": 0},
+        {"log_every": 0},
+        {"minutes": -1},
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_the_work(numbers):
+    (name,) = numbers
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        replace(CONFIG, **numbers)
+
+
+def test_a_damaged_state_is_one_sentence(spot_pool, tmp_path):
+    trainer = Trainer(alone(), source(spot_pool), replace(CONFIG, epochs=1), tmp_path)
+    trainer.save()
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"state\.safetensors is damaged .*; remove it"):
+        load_state(state)
+
+
 def test_a_loss_that_is_not_finite_stops_before_weights_change(spot_pool, tmp_path):
     trainer = Trainer(alone(), source(spot_pool), CONFIG, tmp_path)
     before = {k: v.clone() for k, v in trainer.learner.objective.state_dict().items()}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.skeleton import SIGMAS
 from dwpose.training.coco_metric import BOX_SHARE
-from dwpose.training.validate import CropEstimates, measure_crops
+from dwpose.training.validate import CropEstimates, estimate_crops, measure_crops
 
 
 def estimates(shift_px: float) -> CropEstimates:
@@ -37,3 +38,8 @@ def test_oks_and_pck_are_of_the_seen_points():
     assert numbers["oks"] == pytest.approx(expected, abs=1e-4)
     assert numbers["ap"] < 1
     assert measure_crops(estimates(6.0))["pck"] == 0
+
+
+def test_nothing_to_measure_on_is_one_sentence():
+    with pytest.raises(ValueError, match="none of the pictures to measure on"):
+        estimate_crops(RTMPose(rtmpose_config("t", (64, 64))), [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -294,3 +295,10 @@ def test_importing_costs_neither_torch_nor_the_hub():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_files_may_be_read_by_whom_the_umask_says(tmp_path):
+    path = write_safetensors(tmp_path / "net.safetensors", {"a": torch.zeros(2)}, {})
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode

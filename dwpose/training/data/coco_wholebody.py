@@ -125,8 +125,13 @@ def read_people(
         images[image_id] = (builder.add_image(locate(file_name), image_id), *size)
     persons = _person_ids(document)
     for entry in document["annotations"]:
-        image = images.get(entry.get("image_id"), ())
-        if image is None or (persons and entry.get("category_id") not in persons):
+        try:
+            image = images.get(entry.get("image_id"), ())
+            other = persons and entry.get("category_id") not in persons
+        except (AttributeError, TypeError):  # no object, or a list in the place of a number
+            builder.drop("annotation that cannot be read")
+            continue
+        if image is None or other:
             continue
         reason = _add(builder, image, entry) if image else "annotation of an unknown picture"
         if reason:
@@ -140,8 +145,11 @@ def _person_ids(document: Mapping[str, Any]) -> set[Any]:
     Most of UBody's files lack `categories`, which other readers cannot do without; here everybody
     is a person then.
     """
+    categories = document.get("categories")
     return {
-        entry.get("id") for entry in document.get("categories") or () if entry["name"] == "person"
+        entry.get("id")
+        for entry in (categories if isinstance(categories, list) else ())
+        if isinstance(entry, Mapping) and entry.get("name") == "person"
     }
 
 

@@ -55,9 +55,10 @@ def load_own_folder(folder: str | os.PathLike[str], labels: str | None = None) -
     else:
         people = _read_beside(root, name, source)
     if not len(people):
+        left_out = ", ".join(f"{count} {reason}" for reason, count in people.dropped.items())
         raise FileNotFoundError(
-            f"nobody is labelled in {root}; put NAME_keypoints.json (OpenPose) beside NAME.jpg, or "
-            "one COCO file into the folder"
+            f"nobody is labelled in {root}{left_out and f' (left out: {left_out})'}; put "
+            "NAME_keypoints.json (OpenPose) beside NAME.jpg, or one COCO file into the folder"
         )
     return people
 

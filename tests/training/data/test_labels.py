@@ -85,6 +85,22 @@ def test_other_categories_are_left_out():
     assert people_of(labels).image_ids.tolist() == [2]
 
 
+@pytest.mark.parametrize("categories", [[{"id": 1}], [3], {"id": 1}, "person"])
+def test_categories_without_names_leave_nobody_out(categories):
+    assert len(people_of({**document(["a.jpg", "b.jpg"]), "categories": categories})) == 2
+
+
+@pytest.mark.parametrize("change", [5, {"image_id": [1]}, {"category_id": [1]}])
+def test_annotations_of_another_kind_are_counted(change):
+    labels = document(["a.jpg", "b.jpg"])
+    labels["categories"] = [{"id": 1, "name": "person"}]
+    old = labels["annotations"][0]
+    labels["annotations"][0] = change if isinstance(change, int) else {**old, **change}
+    people = people_of(labels)
+    assert people.image_ids.tolist() == [2]
+    assert dict(people.dropped) == {"annotation that cannot be read": 1}
+
+
 def test_a_file_without_categories_is_read_all_the_same():
     # add_cat.py of DWPose writes the category into 14 of UBody's 15 files.
     assert len(people_of(document(["a.jpg", "b.jpg"]))) == 2

@@ -107,6 +107,15 @@ def test_an_empty_folder_says_what_is_wanted(tmp_path: Path):
         load_own_folder(tmp_path / "nowhere")
 
 
+def test_nobody_left_says_why(tmp_path: Path):
+    save_image(tmp_path / "a.jpg", picture(1))
+    labels = document(["a.jpg"])
+    labels["annotations"][0]["iscrowd"] = 1
+    write_json(tmp_path / "labels.json", labels)
+    with pytest.raises(FileNotFoundError, match=r"nobody is labelled in .* \(left out: 1 crowd\)"):
+        load_own_folder(tmp_path)
+
+
 def test_equal_photos_stay_on_one_side(tmp_path: Path):
     for i in range(10):
         save_image(tmp_path / f"{i}.png", picture(i // 2))  # each twice, under two names
