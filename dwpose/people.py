@@ -75,7 +75,7 @@ def pose_boxes(people: People, threshold: float = DEFAULT_THRESHOLD) -> FloatArr
         float32 [P, 4], xyxy in source pixels; people with fewer than two visible points have the
         box that they were estimated from.
     """
-    seen = (people.visible(threshold) & np.isfinite(people.keypoints).all(axis=-1))[..., None]
+    seen = people.visible(threshold)[..., None]
     low = np.where(seen, people.keypoints, np.float32(np.inf)).min(axis=1)
     high = np.where(seen, people.keypoints, np.float32(-np.inf)).max(axis=1)
     known = seen[..., 0].sum(axis=1) >= 2
@@ -116,7 +116,7 @@ def share_inside(
         ValueError: the mask is not [H, W].
     """
     points = people.keypoints
-    seen = people.visible(threshold) & np.isfinite(points).all(axis=-1)
+    seen = people.visible(threshold)
     count = np.maximum(seen.sum(axis=1), 1)
     best = np.zeros(len(people), np.float32)
     for left, top, right, bottom in boxes.xyxy if boxes is not None else ():

@@ -169,5 +169,5 @@ class People:
         return np.minimum(np.maximum(self.scores, np.float32(0)), np.float32(1))
 
     def visible(self, threshold: float = DEFAULT_THRESHOLD) -> npt.NDArray[np.bool_]:
-        """Return bool [P, 133]: the raw score reaches the threshold."""
-        return self.scores >= threshold
+        """Return bool [P, 133]: the point is finite and its raw score reaches the threshold."""
+        return (self.scores >= threshold) & np.isfinite(self.keypoints).all(axis=-1)

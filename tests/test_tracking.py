@@ -182,6 +182,15 @@ def test_colours_of_a_torso_that_is_not_seen():
     assert torso_colours(image, replace(person, keypoints=person.keypoints + 5000)) is None
 
 
+def test_a_point_that_is_no_number_changes_nothing():
+    clip = walk(CROSSING[:1], seconds=1)
+    no_wrist = np.where(np.arange(133)[:, None] == 9, np.float32(np.nan), np.float32(0))
+    broken = [replace(p, keypoints=p.keypoints + no_wrist) for p in clip.truth]
+    assert not any(people.visible()[:, 9].any() for people in broken)
+    tracked = _track(clip, broken)
+    assert {int(p.track_ids[0]) for p in tracked} == {0}
+
+
 def test_ids_are_never_given_again():
     clip = walk(CROSSING[:1], seconds=1)
     tracker = Tracker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -102,13 +103,19 @@ def run(args: argparse.Namespace) -> int:
         from . import synth_scenes
 
         return synth_scenes.run(args)
+    from ..training.distributed import join
     from ..training.synthetic import SyntheticConfig, SyntheticPeople
     from ..training.synthetic.camera import FRAMING_NAMES
 
     try:
-        height, width = (int(side) for side in args.size.lower().split("x"))
+        size = re.fullmatch(r"(\d+)x(\d+)", args.size.lower())
+        if size is None:
+            raise ValueError(f"--size must be HEIGHTxWIDTH such as 256x192, got {args.size!r}")
+        height, width = (int(side) for side in size.groups())
         if args.count < 1:
             raise ValueError("--count must be at least 1")
+        if args.action == "render" and (args.first < 0 or not 0 <= args.seed < 1000):
+            raise ValueError("--first must be at least 0, and --seed 0 to 999")
         changes: dict[str, Any] = {"collars": args.collars}
         if args.framing != "mixed":
             changes["framing"] = tuple(float(name == args.framing) for name in FRAMING_NAMES)
@@ -123,12 +130,11 @@ def run(args: argparse.Namespace) -> int:
             split=args.split,
             **changes,
         )
-        engine = SyntheticPeople(config, args.device)
-    except (ValueError, FileNotFoundError) as error:
+        engine = SyntheticPeople(config, join(args.device).device)
+        return (_preview if args.action == "preview" else _render)(args, engine)
+    except (ValueError, OSError) as error:
         print(f"dwpose synth: {error}", file=sys.stderr)
         return 1
-
-    return (_preview if args.action == "preview" else _render)(args, engine)
 
 
 def _render(args: argparse.Namespace, engine: Any) -> int:
@@ -150,8 +156,7 @@ def _render(args: argparse.Namespace, engine: Any) -> int:
 
 def _preview(args: argparse.Namespace, engine: Any) -> int:
     if args.columns < 1:
-        print("dwpose synth: --columns must be at least 1", file=sys.stderr)
-        return 1
+        raise ValueError("--columns must be at least 1")
     plain, dotted = [], []
     while len(plain) < args.count:
         batch = engine.sample(min(16, args.count - len(plain)), args.seed + len(plain))
@@ -164,12 +169,8 @@ def _preview(args: argparse.Namespace, engine: Any) -> int:
     if args.keypoints:
         beside = args.output.with_name(f"{args.output.stem}_keypoints{args.output.suffix}")
         outputs.append((beside, dotted))
-    try:
-        for path, pictures in outputs:
-            write_sheet(path, pictures, args.columns)
-    except ValueError as error:
-        print(f"dwpose synth: {error}", file=sys.stderr)
-        return 1
+    for path, pictures in outputs:
+        write_sheet(path, pictures, args.columns)
     return 0
 
 

@@ -68,6 +68,7 @@ def _cutouts(args: argparse.Namespace) -> None:
         CutoutRenderer,
         render_cutouts,
     )
+    from ..training.distributed import join
     from ..training.synthetic import SyntheticConfig
 
     size = (args.side, args.side)
@@ -76,7 +77,7 @@ def _cutouts(args: argparse.Namespace) -> None:
     )
     # A GPU takes about as long for many as for a few.
     batch = DEFAULT_BATCH if args.device == "cpu" else SHARD_SIZE // 2
-    renderer = CutoutRenderer(config, args.device, batch)
+    renderer = CutoutRenderer(config, str(join(args.device).device), batch)
     shards = range(args.first, args.first + -(-args.count // SHARD_SIZE))
     with tqdm(total=len(shards) * SHARD_SIZE, unit="piece") as bar:
 

@@ -146,6 +146,7 @@ class Trainer:
             "settings": asdict(self.config),
             "epoch_length": self.epoch_length,
             "teacher": self._teacher,
+            "logit_weight": getattr(self.learner.objective, "logit_weight", None),
             "best": self.best,
         }
         return json.loads(json.dumps(facts))
@@ -156,6 +157,9 @@ class Trainer:
         before, wanted = facts["settings"], now["settings"]
         changed = [k for k in wanted if k not in _FREE and wanted[k] != before.get(k)]
         changed += [k for k in ("epoch_length", "teacher") if now[k] != facts[k]]
+        # Runs of old did not write it down.
+        if facts.get("logit_weight", now["logit_weight"]) != now["logit_weight"]:
+            changed.append("weight of the curves' loss")
         if changed:
             raise ValueError(
                 f"{self.folder} holds a run with another {', '.join(changed)}; name another "

@@ -104,9 +104,12 @@ def test_crops_are_those_of_the_network(photos, tmp_path, monkeypatch):
     assert set(seen) == {network.config.padding} != {BOX_PADDING}
 
 
-def test_it_may_forget(photos, start, tmp_path):
+def test_it_may_forget(photos, start, tmp_path, capsys):
     assert main(command(tmp_path, photos, start, keep=0, epochs=1)) == 0
     assert "loss_logit" not in read_log(tmp_path / "log.jsonl")[0]
+    capsys.readouterr()
+    assert main(command(tmp_path, photos, start, keep=0.1, epochs=1)) == 2
+    assert "another weight of the curves' loss" in capsys.readouterr().err
 
 
 def test_measuring_on_what_is_learned_is_refused(photos, start, tmp_path, capsys):
@@ -122,6 +125,7 @@ def test_measuring_on_what_is_learned_is_refused(photos, start, tmp_path, capsys
         ({"val_share": 1.5}, "share"),
         ({"measure_every": 0}, "measure_every must be at least 1"),
         ({"epochs": 0}, "epochs must be at least 1"),
+        ({"keep": -1}, "keep must be at least 0"),
         ({"device": "toaster"}, "device=toaster: torch knows no such device"),
     ],
 )

@@ -121,6 +121,8 @@ class HeldOut:
 
 def run(settings: Settings, folder: Path) -> None:
     """Train; continues a run that is in `folder`. The outcome is `best.safetensors` there."""
+    if not settings.keep >= 0:
+        raise ValueError(f"keep must be at least 0, got {settings.keep}")
     train, val = _read(settings)
     teacher = load_teacher(settings.model)
     student = deepcopy(teacher)

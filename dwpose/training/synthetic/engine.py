@@ -72,6 +72,9 @@ class SyntheticConfig:
             raise ValueError(f'split must be "all", "train" or "val", got {self.split!r}')
         if len(self.framing) != 6 or min(self.framing) < 0 or sum(self.framing) <= 0:
             raise ValueError(f"framing must be six odds, not all zero, got {self.framing}")
+        for name in ("whole_picture", "photo_share", "collars", "tables", "occluders"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be 0 to 1, got {getattr(self, name)}")
         if self.supersample < 1:
             raise ValueError(f"supersample must be at least 1, got {self.supersample}")
         if not self.padding > 0:

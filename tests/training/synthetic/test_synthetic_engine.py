@@ -222,3 +222,15 @@ def test_preview_refuses_in_a_sentence(tmp_path, capsys) -> None:
     assert "divisible by 16" in capsys.readouterr().err
     assert main(["synth", "preview", "-o", str(out), "--poses", str(tmp_path / "none.npz")]) == 1
     assert "none.npz" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    for action, options, message in (
+        ("preview", ["--size", "abc"], "--size must be HEIGHTxWIDTH"),
+        ("preview", ["--device", "toaster"], "torch knows no such device"),
+        ("preview", ["--collars", "2"], "collars must be 0 to 1"),
+        ("preview", ["--columns", "0"], "--columns must be at least 1"),
+        ("render", ["--first", "-1"], "--first must be at least 0"),
+        ("render", ["--seed", "1000"], "--seed 0 to 999"),
+        ("preview", ["-o", str(tmp_path / "file" / "a.png"), "--count", "1"], "file"),
+    ):
+        assert main(["synth", action, "-o", str(out), *options]) == 1, options
+        assert message in capsys.readouterr().err, options
