@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..io.coco import PERSON_CATEGORY, CocoDataset, CocoInstance
+from ..io.coco import PERSON_CATEGORY, CocoDataset, CocoImage, CocoInstance
 from ..io.images import load_image
 from ..pipeline import DWPose, pose_scores
 from ..skeleton import PARTS, SIGMAS
@@ -153,7 +153,7 @@ def estimate(
             path = images / entry.file_name
             path = path if path.exists() else images / Path(entry.file_name).name
             try:
-                todo.append((entry.id, load_image(path), where))
+                todo.append((entry.id, _load(path, entry), where))
                 found.paths[entry.id] = path
             except (OSError, ValueError) as fault:
                 found.faults[entry.file_name] = str(fault)
@@ -163,6 +163,17 @@ def estimate(
             on_picture(done, len(dataset.images))
     work()
     return found
+
+
+def _load(path: Path, entry: CocoImage) -> npt.NDArray[np.uint8]:
+    image = load_image(path)
+    height, width = image.shape[:2]
+    if (entry.height, entry.width) != (height, width):
+        raise ValueError(
+            f"{path.name} has {width}x{height} pixels and its labels are of "
+            f"{entry.width}x{entry.height}; give the picture that was labelled"
+        )
+    return image
 
 
 def _can_be_given(person: CocoInstance, box: npt.NDArray[np.float32]) -> bool:

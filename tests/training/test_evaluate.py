@@ -119,9 +119,11 @@ def test_measure_counts_labelled_people_and_points(folder):
 
 def test_unreadable_pictures_are_named_and_the_rest_measured(folder):
     (folder / "b.png").write_bytes(b"not a picture")
-    labels = dataset(["a.png", "b.png", "c.png"])
+    save_image(folder / "d.png", np.zeros((50, 100, 3), np.uint8))
+    labels = dataset(["a.png", "b.png", "c.png", "d.png"])
     results, faults = measure(StandIn(0), labels, folder)
-    assert sorted(faults) == ["b.png", "c.png"]
+    assert sorted(faults) == ["b.png", "c.png", "d.png"]
+    assert "100x50 pixels and its labels are of 50x100" in faults["d.png"]
     assert results["body"].people == 1
     estimates = estimate(StandIn(0), labels, folder)
     assert list(readable(labels, estimates).images) == [1]
