@@ -99,6 +99,8 @@ def test_roles_are_not_mixed_up(model_files):
         DWPose.from_pretrained(finder, "none", device="cpu")
     with pytest.raises(ValueError, match="detector must name a person detector"):
         DWPose.from_pretrained(poser, poser, device="cpu")
+    with pytest.raises(ValueError, match="estimator must name a pose network; yolox-l is a person"):
+        DWPose.from_pretrained("yolox-l", "none", device="cpu")  # not here, and not asked for
     with pytest.raises(FileNotFoundError):
         DWPose.from_pretrained(poser.with_name("absent.onnx"), device="cpu")
 

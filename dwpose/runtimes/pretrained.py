@@ -72,12 +72,20 @@ def _open(
     folder: str | os.PathLike[str] | None,
     mode: str = "eager",
 ) -> Session:
+    from ..weights.catalogue import CATALOGUE
     from ..weights.load import load_model
 
+    entry = CATALOGUE.get(str(name))
+    if entry is not None:
+        _check_role(role, entry.id, entry.role)  # before anything is fetched
     model = load_model(name, folder=folder)
-    if model.role != role:
-        raise ValueError(f"{role} must name {_KIND[role]}; {model.name} is {_KIND[model.role]}")
+    _check_role(role, model.name, model.role)
     return open_session(model, runtime, device, precision, mode=mode)
+
+
+def _check_role(wanted: str, name: str, role: str) -> None:
+    if role != wanted:
+        raise ValueError(f"{wanted} must name {_KIND[wanted]}; {name} is {_KIND[role]}")
 
 
 _KIND = {"estimator": "a pose network", "detector": "a person detector"}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..models.rtmpose import RTMPose, RTMPoseConfig
 from ..skeleton import FLIP_INDICES
+from ..weights.catalogue import CATALOGUE
 from ..weights.load import load_model
 from .convert import unfold_batchnorm
 from .losses import (
@@ -299,6 +300,9 @@ def load_teacher(
         ValueError: it is no RTMPose.
         FileNotFoundError, WeightsError: as of `load_model`.
     """
+    entry = CATALOGUE.get(str(id_or_path))
+    if entry is not None and entry.role != "estimator":  # before anything is fetched
+        raise ValueError(f"the teacher must be an RTMPose; {entry.id} is a person detector")
     model = load_model(id_or_path, folder=folder)
     module = model.module
     if not isinstance(module, RTMPose):

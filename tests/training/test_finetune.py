@@ -122,6 +122,7 @@ def test_measuring_on_what_is_learned_is_refused(photos, start, tmp_path, capsys
     [
         ({"photos": "nowhere"}, "nowhere"),
         ({"model": "no.safetensors"}, "no.safetensors"),
+        ({"model": "yolox-l"}, "must be an RTMPose; yolox-l is a person detector"),
         ({"val_share": 1.5}, "share"),
         ({"measure_every": 0}, "measure_every must be at least 1"),
         ({"epochs": 0}, "epochs must be at least 1"),
