@@ -61,8 +61,13 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     render.add_argument("-o", "--output", type=Path, required=True, help="folder of the pool")
-    render.add_argument("--count", type=int, default=20480, help="crops (default 20480)")
-    render.add_argument("--first", type=int, default=0, help="number of the first shard (of 512)")
+    render.add_argument(
+        "--count",
+        type=int,
+        default=20480,
+        help="crops, taken up to whole shards of 512 (default 20480)",
+    )
+    render.add_argument("--first", type=int, default=0, help="number of the first shard")
     render.add_argument(
         "--split",
         choices=("all", "train", "val"),
