@@ -12,7 +12,8 @@ examples:
   dwpose synth preview -o sheet.png
   dwpose synth preview -o sheet.png --keypoints --count 48 --seed 7
   dwpose synth preview -o sheet.png --poses body_poses_cmu.npz --backgrounds photos/ --framing face
-  dwpose synth render -o runs/pool --count 20480 --poses body_poses_cmu.npz --backgrounds photos/
+  dwpose synth render -o runs/pool --padding 1.1 --poses body_poses_cmu.npz --backgrounds photos/
+      for training/recipes/builtin_lite.py, whose network wants boxes enlarged by 1.1
   dwpose synth cutouts -o runs/cutouts --poses body_poses_cmu.npz --backgrounds photos/
   dwpose synth scenes -o sheet.png --cutouts runs/cutouts --backgrounds photos/
 """
