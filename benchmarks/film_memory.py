@@ -82,9 +82,11 @@ def resident_mb() -> float:
 def main() -> int:
     """Run, write JSON, print a line a pass."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--frames", type=int, default=10_000)
+    parser.add_argument("--frames", type=int, default=10_000, help=f"at least {EVERY}")
     parser.add_argument("--out", type=Path, default=RESULTS / "film_memory.json")
     args = parser.parse_args()
+    if args.frames < EVERY:
+        parser.error(f"--frames must be at least {EVERY}, got {args.frames}")
     about = facts()
     samples: dict[str, list[tuple[int, float]]] = {}
 

@@ -1,6 +1,6 @@
 """How far the inference forms of each network are from its float32 form.
 
-    python benchmarks/precision.py [--device cuda] [--networks t s m l nano s-640] [--out FILE]
+    python benchmarks/precision.py [--device cuda] [--networks rtmpose-t ...] [--out FILE]
 
 Every network is filled from the names of its parameters (``weights_by_name.py`` of the reference
 material), so the numbers can be repeated anywhere without a checkpoint; such weights are a harder

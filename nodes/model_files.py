@@ -167,10 +167,28 @@ def detector_notice(chosen: ModelFile | None) -> str:
     return join_notices(*map(_mend, better))
 
 
+def official_instead(
+    chosen: ModelFile | ModelEntry | None, role: Role
+) -> ModelFile | ModelEntry | None:
+    """What "auto" stands for where downloads are allowed: no built-in network, but the official."""
+    from ..dwpose.weights import catalogue
+
+    entry = chosen.entry if isinstance(chosen, ModelFile) else chosen
+    if chosen is not None and (entry is None or not entry.builtin):
+        return chosen
+    official = {"estimator": catalogue.DEFAULT_ESTIMATOR, "detector": catalogue.DEFAULT_DETECTOR}
+    return catalogue.find(official[role])
+
+
 def resolve(
-    estimator: str, detector: str
+    estimator: str, detector: str, download: bool = False
 ) -> tuple[ModelFile | ModelEntry, ModelFile | ModelEntry | None, str]:
     """From a loader's choices to files; catalogue entries stand for files that are not here.
+
+    Args:
+        estimator: the loader's choice.
+        detector: likewise.
+        download: whether missing files may be downloaded, so that "auto" needs no built-in network.
 
     Raises:
         TypeError, ValueError: see `find_file`.
@@ -178,10 +196,16 @@ def resolve(
     notice = ""
     if estimator == AUTO:
         pose, notice = choose_estimator()
+        better = official_instead(pose, "estimator") if download else pose
+        if better is not None and better is not pose:
+            pose, notice = better, ""
     else:
         pose = find_file(estimator, "estimator")
     if detector == AUTO:
         found = choose_detector()
+        better = official_instead(found, "detector") if download else found
+        if better is not found:
+            return pose, better, notice
         return pose, found, join_notices(notice, detector_notice(found))
     return pose, None if detector == NONE else find_file(detector, "detector"), notice
 
@@ -211,13 +235,14 @@ def _mark(file: ModelFile | ModelEntry | None) -> Any:
     return file.entry.id if file.entry is not None and stamp in _fetched else stamp
 
 
-def fingerprint_choice(name: Any, role: Role) -> list[Any]:
+def fingerprint_choice(name: Any, role: Role, download: bool = False) -> list[Any]:
     """What changes when another file would be used for a loader's choice.
 
     Args:
         name: the choice; None where it comes by a link, for then it is not known yet, and any
             file may be meant.
         role: of the network.
+        download: as `resolve` takes it.
 
     Raises:
         TypeError, ValueError: see `find_file`.
@@ -225,7 +250,8 @@ def fingerprint_choice(name: Any, role: Role) -> list[Any]:
     if name == NONE and role == "detector":
         return []
     if name == AUTO:
-        return fingerprint(choose_estimator()[0] if role == "estimator" else choose_detector())
+        chosen = choose_estimator()[0] if role == "estimator" else choose_detector()
+        return fingerprint(official_instead(chosen, role) if download else chosen)
     if name is not None:
         return fingerprint(find_file(name, role))
     names = [*(entry.id for entry in offered(role)), *own_files()]

@@ -115,15 +115,17 @@ class LoadModel(io.ComfyNode):
                     options=[AUTO, *(e.id for e in offered("estimator")), *files],
                     default=AUTO,
                     tooltip="The pose network. auto = dw-ll-384, the official DWPose, if its file "
-                    f"is here, else builtin-lite. Size and licence: {_list_of('estimator')}.",
+                    "is here or download_if_missing is on, else builtin-lite. Size and licence: "
+                    f"{_list_of('estimator')}.",
                 ),
                 io.Combo.Input(
                     "detector",
                     options=[AUTO, NONE, *(e.id for e in offered("detector")), *files],
                     default=AUTO,
                     tooltip="Finds the people. auto = a detector that is here, yolox-l first, "
-                    "builtin-det last; none = the whole picture is searched for one person. Size "
-                    f"and licence: {_list_of('detector')}.",
+                    "builtin-det last, or with download_if_missing yolox-l in its place; none = "
+                    "the whole picture is searched for one person. Size and licence: "
+                    f"{_list_of('detector')}.",
                 ),
                 io.Combo.Input(
                     "runtime",
@@ -180,10 +182,11 @@ class LoadModel(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, **inputs: Any) -> Any:
         """Run again when a file came, other than by this node, or went or changed."""
+        download = inputs.get("download_if_missing") is True
         try:
             return [
-                fingerprint_choice(inputs.get("estimator"), "estimator"),
-                fingerprint_choice(inputs.get("detector"), "detector"),
+                fingerprint_choice(inputs.get("estimator"), "estimator", download),
+                fingerprint_choice(inputs.get("detector"), "detector", download),
             ]
         except (TypeError, ValueError, OSError) as error:
             return str(error)
@@ -202,7 +205,7 @@ class LoadModel(io.ComfyNode):
         check_choice("runtime", runtime, RUNTIMES)
         check_choice("precision", precision, PRECISIONS)
         check_choice("mode", mode, MODES)
-        pose, find, notice = resolve(estimator, detector)
+        pose, find, notice = resolve(estimator, detector, download_if_missing)
         for absent in (pose, find):
             if absent is not None and not isinstance(absent, ModelFile):
                 wrong = wrong_file(absent)

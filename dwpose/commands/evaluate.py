@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..types import Boxes
 
 EXAMPLES = """examples:
-  dwpose evaluate coco_wholebody_val_v1.0.json --images val2017 --model dw-ll-384
+  dwpose evaluate coco_wholebody_val_v1.0.json --images val2017 --model dw-ll-384 \\
       --boxes COCO_val2017_detections_AP_H_56_person.json --flip-test
           the official model as the paper's table measures it
   dwpose evaluate labels.json --images photos --worst worst

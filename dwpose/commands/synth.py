@@ -13,7 +13,8 @@ examples:
   dwpose synth preview -o sheet.png
   dwpose synth preview -o sheet.png --keypoints --count 48 --seed 7
   dwpose synth preview -o sheet.png --poses body_poses_cmu.npz --backgrounds photos/ --framing face
-  dwpose synth render -o runs/pool --count 20480 --poses body_poses_cmu.npz --backgrounds photos/
+  dwpose synth render -o runs/pool --padding 1.1 --poses body_poses_cmu.npz --backgrounds photos/
+      for training/recipes/builtin_lite.py, whose network wants boxes enlarged by 1.1
   dwpose synth cutouts -o runs/cutouts --poses body_poses_cmu.npz --backgrounds photos/
   dwpose synth scenes -o sheet.png --cutouts runs/cutouts --backgrounds photos/
 """
@@ -62,8 +63,13 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     render.add_argument("-o", "--output", type=Path, required=True, help="folder of the pool")
-    render.add_argument("--count", type=int, default=20480, help="crops (default 20480)")
-    render.add_argument("--first", type=int, default=0, help="number of the first shard (of 512)")
+    render.add_argument(
+        "--count",
+        type=int,
+        default=20480,
+        help="crops, taken up to whole shards of 512 (default 20480)",
+    )
+    render.add_argument("--first", type=int, default=0, help="number of the first shard")
     render.add_argument(
         "--split",
         choices=("all", "train", "val"),

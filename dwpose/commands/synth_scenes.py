@@ -24,8 +24,13 @@ def add_actions(actions: Any, epilog: str) -> None:
         "goes on where it stopped",
     )
     cutouts.add_argument("-o", "--output", type=Path, required=True, help="folder of the shards")
-    cutouts.add_argument("--count", type=int, default=10240, help="pieces (default 10240)")
-    cutouts.add_argument("--first", type=int, default=0, help="number of the first shard (of 256)")
+    cutouts.add_argument(
+        "--count",
+        type=int,
+        default=10240,
+        help="pieces, taken up to whole shards of 256 (default 10240)",
+    )
+    cutouts.add_argument("--first", type=int, default=0, help="number of the first shard")
     cutouts.add_argument("--side", type=int, default=320, help="px, divisible by 16 (default 320)")
     cutouts.add_argument("--poses", type=Path, help="a motion library (.npz); else made-up poses")
     cutouts.add_argument("--device", default="cpu", help="torch device (default cpu)")

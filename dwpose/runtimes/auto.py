@@ -29,6 +29,7 @@ user has it; onnxruntime was not measured there, nor Intel's and Apple's GPUs at
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import WeightsError
@@ -216,7 +217,11 @@ def _open(
     pick_provider(plan.device)  # before a costly export
     if model.onnx_path is not None:
         session = OnnxSession(model.onnx_path, plan.device, model.input_size_hw, reason)
-        if not exact or session.info.precision == plan.precision:
+        stored = session.info.precision
+        if stored == plan.precision:
+            return session
+        if not exact:
+            session.info = replace(session.info, reason=f"{reason}; the file itself is {stored}")
             return session
         if plan.precision == "fp32":
             raise RuntimeUnavailable(f"{model.onnx_path.name} is an fp16 graph; run it on torch")

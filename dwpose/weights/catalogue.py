@@ -276,7 +276,7 @@ _ENTRIES = (
     _archive(
         "rtmw-x-384", "estimator", "onnx", "x", _LARGE,
         "rtmw/onnx_sdk/rtmw-x_simcc-cocktail13_pt-ucoco_270e-384x288-0949e3a9_20230925.zip",
-        "RTMW-x, trained on 14 datasets: the most accurate here; AP 70.2",
+        "RTMW-x, trained on 13 datasets: the most accurate here; AP 70.2",
         sha="b2dd00cce207d3c1503e35cc77a82ecd7092dcbdfe4a3c692ec4cdc3cf40c804",
         archive_sha="e2635599f6d14152af4bb3e97f90881a782b003857514c76cc341794364ffbdd",
     ),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
-import os
-import types
 import weakref
 from pathlib import Path
 
@@ -318,66 +315,6 @@ def test_the_fingerprint_follows_the_files(models, models_folder, tiny_weights):
     assert isinstance(ask(estimator="gone.onnx", detector="none"), str)
     (models_folder / "gone.onnx").write_bytes(tiny_weights)
     assert not isinstance(ask(estimator="gone.onnx", detector="none"), str)
-
-
-def test_downloads_go_into_the_first_folder_that_can_be_written_to(
-    files, folder_paths, models_folder, monkeypatch
-):
-    shared = models_folder.parent / "shared drive"
-    shared.mkdir()
-    folder_paths.folder_names_and_paths["dwpose"] = ([str(shared)], set())
-    assert files.download_folder() == str(shared)
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != shared)
-    assert files.download_folder() == str(models_folder)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert files.download_folder() == str(shared)
-
-
-@pytest.fixture
-def fetching(models, monkeypatch, pack):
-    """Downloads bring a file of three bytes, and no network is started."""
-    catalogue = pack("dwpose.weights.catalogue")
-    small = dataclasses.replace(catalogue.find("dw-ll-384"), bytes=3)
-    monkeypatch.setitem(catalogue.CATALOGUE, small.id, small)
-
-    def fetch(entry, folder, progress):
-        path = Path(folder) / entry.name
-        path.write_bytes(b"abc")
-        return path
-
-    monkeypatch.setattr(pack("dwpose.weights.hub"), "fetch", fetch)
-    model = types.SimpleNamespace(describe=lambda: "")
-    monkeypatch.setattr(models, "open_model", lambda *_: model)
-
-
-@pytest.mark.parametrize("choice", ["dw-ll-384", "by a link"])
-def test_a_loader_that_fetched_does_not_run_again(models, fetching, models_folder, choice):
-    # ComfyUI gives None for what comes by a link: it asks before anything has run.
-    asked = {"estimator": None if choice == "by a link" else choice, "detector": "none"}
-    ask = models.LoadModel.fingerprint_inputs
-    before = ask(**asked)
-    _load(models, estimator="dw-ll-384", download_if_missing=True)
-    [path] = models_folder.glob("*.onnx")
-    assert ask(**asked) == before
-    os.utime(path, ns=(1, 1))
-    assert ask(**asked) != before
-
-
-def test_choices_that_come_by_a_link_follow_all_files(models, tiny, tiny_weights, models_folder):
-    ask = models.LoadModel.fingerprint_inputs
-    before = ask(estimator=None, detector=None)
-    assert isinstance(before, list)
-    assert ask(estimator=None, detector=None) == before
-    assert ask(estimator=tiny.name, detector=None) != before
-    (models_folder / "other.safetensors").write_bytes(tiny_weights)
-    assert ask(estimator=None, detector=None) != before
-
-
-@pytest.mark.parametrize("value", [None, 3, ["a"]])
-def test_a_link_that_brings_no_name_is_told(models, models_folder, value):
-    with pytest.raises(TypeError, match="estimator must be the name of a model, got"):
-        _load(models, estimator=value)
-    assert isinstance(models.LoadModel.fingerprint_inputs(estimator=value), (str, list))
 
 
 def test_a_node_with_a_model_does_not_ask_for_the_default_one(pack, models_folder, tiny_weights):

@@ -218,7 +218,9 @@ def test_half_precision_onnx(small_model):
     from dwpose.runtimes.exported import exported_path
 
     small_model.onnx_path = exported_path(small_model.path, half=True)
-    assert open_session(small_model, "onnxruntime", "cpu").info.precision == "fp16"
+    info = open_session(small_model, "onnxruntime", "cpu").info
+    assert info.precision == "fp16"
+    assert info.reason.endswith("; the file itself is fp16")
     with pytest.raises(RuntimeUnavailable, match="fp16 graph"):
         open_session(small_model, "onnxruntime", "cpu", "fp32")
     assert open_session(small_model, "auto", "cpu", "fp32").info.runtime == "torch"
