@@ -33,7 +33,8 @@ _SETTLED_IOU: Final = 0.95
 _MAX_WINDOWS: Final = 5
 # Boxes of a picture that searches start at, the surest: every one costs some looks.
 _MAX_STARTS: Final = 64
-# Poses whose common points are nearer than this share of the larger one are of the same person.
+# Poses most of whose common points are nearer than this share of the larger one are of the same
+# person; one look may have put a hand elsewhere than the other.
 # People who stand shoulder to shoulder are a quarter of their height apart, in a crowd a sixth.
 _SAME_SHARE: Final = 0.14
 
@@ -246,7 +247,7 @@ def _different(among: Sequence[int], found: Sequence[People], threshold: float) 
             common = (found[i].visible(threshold) & found[k].visible(threshold))[0]
             apart = found[i].keypoints[0, common] - found[k].keypoints[0, common]
             distance = np.linalg.norm(apart, axis=-1)
-            if common.any() and distance.mean() < _SAME_SHARE * max(sides[i], sides[k]):
+            if common.any() and np.median(distance) < _SAME_SHARE * max(sides[i], sides[k]):
                 break
         else:
             alive.append(i)

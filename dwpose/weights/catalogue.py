@@ -190,7 +190,7 @@ _ENTRIES = (
     ModelEntry(
         BUILTIN_ESTIMATOR, "estimator", "rtmpose", "lite", _SMALL, None, None,
         "builtin-lite.safetensors", 8309694,
-        "e23a447052b7ddc189b90e65232f1cd3d2847e8a75e7e6d733d804eab6928b14", APACHE,
+        "18bc21ddfc27d7ff0a6c21aa2b45f88473a1045d225f2c5c30c3564f69e1b778", APACHE,
         "ships with the package; learned poses from synthetic people alone; a start, not the best",
         builtin=True,
     ),
