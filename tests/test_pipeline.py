@@ -10,7 +10,7 @@ from dwpose.estimator import Estimator
 from dwpose.io.images import save_image
 from dwpose.pipeline import DWPose, arrange, pose_scores, remove_duplicates
 from dwpose.runtimes.session import RuntimeInfo
-from dwpose.search import _different, find_one_person, first_windows
+from dwpose.search import find_one_person, first_windows
 from dwpose.types import Boxes, People
 
 SIZE = (64, 48)
@@ -384,19 +384,3 @@ def test_what_runs_is_reported(pose, blind):
     assert set(pose.info) == {"estimator", "detector"}
     assert set(blind.info) == {"estimator"}
     assert str(pose.info["estimator"]) == "torch on cpu in fp32 (a stub)"
-
-
-def test_two_looks_that_put_a_hand_elsewhere_are_one_person():
-    points = np.random.default_rng(0).uniform(20, 180, (1, 133, 2)).astype(np.float32)
-    hand = np.isin(np.arange(133), range(91, 112))[:, None]
-    scores = np.full((1, 133), 0.8, np.float32)
-    box = Boxes(np.array([[20, 20, 180, 180]], np.float32))
-    looks = [
-        People(points + move, scores - step, box, (200, 200))
-        for step, move in (
-            (0.0, 0.0),
-            (0.1, np.where(hand, np.float32(150), np.float32(2))),  # the same, but for a hand
-            (0.2, np.float32(40)),  # somebody beside
-        )
-    ]
-    assert _different(range(3), looks, 0.3) == [0, 2]
