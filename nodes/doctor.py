@@ -74,7 +74,12 @@ def _here() -> str:
         ("rests on", str(model_management.unet_offload_device())),
         *((f"models/{KIND}", folder) for folder in model_folders()),
         ("estimator", str(pose)),
-        ("detector", str(detector.path) if detector else "none: whole pictures, one person"),
+        (
+            "detector",
+            str(detector.path)
+            if isinstance(detector, ModelFile)
+            else "none: whole pictures, one person",
+        ),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(["ComfyUI", *(f"  {name.ljust(width)}  {text}" for name, text in rows)])

@@ -127,14 +127,19 @@ def find_file(name: str, role: Role) -> ModelFile | ModelEntry:
     )
 
 
-def choose_estimator() -> tuple[ModelFile | ModelEntry, str]:
-    """What "auto" stands for: the official DWPose if it is here, else the built-in network."""
+def choose_estimator(download: bool = False) -> tuple[ModelFile | ModelEntry, str]:
+    """What "auto" stands for, and what the user should know of it.
+
+    The official DWPose if it is here or may be downloaded, else the built-in network.
+    """
     from ..dwpose.weights import catalogue
 
     official = catalogue.find(catalogue.DEFAULT_ESTIMATOR)
     path = locate(official)
     if path is not None:
         return ModelFile(official.id, path, official), ""
+    if download:
+        return official, ""
     notice = (
         "Using the small built-in model, which learned poses from synthetic people alone. The "
         f"official DWPose is far better: put {official.name} and yolox_l.onnx into models/{KIND}, "
@@ -144,13 +149,19 @@ def choose_estimator() -> tuple[ModelFile | ModelEntry, str]:
     return found, join_notices(_mend(official), notice)
 
 
-def choose_detector() -> ModelFile | None:
-    """What "auto" stands for: a detector that is here, the official first, the built-in last."""
-    for entry in _detectors():
+def choose_detector(download: bool = False) -> ModelFile | ModelEntry | None:
+    """What "auto" stands for: a detector that is here, the official first, the built-in last.
+
+    Where downloads are allowed, the official one comes before the built-in one in any case.
+    """
+    official, *others = _detectors()
+    for entry in (official, *others):
+        if download and entry.builtin:
+            break
         path = locate(entry)
         if path is not None:
             return ModelFile(entry.id, path, entry)
-    return None
+    return official if download else None
 
 
 def _detectors() -> list[ModelEntry]:
@@ -161,23 +172,10 @@ def _detectors() -> list[ModelEntry]:
     return sorted(entries, key=lambda e: (e.id != catalogue.DEFAULT_DETECTOR, e.builtin))
 
 
-def detector_notice(chosen: ModelFile | None) -> str:
+def detector_notice(chosen: ModelFile | ModelEntry | None) -> str:
     """What the user should know of the detector that "auto" chose, or ""."""
-    better = takewhile(lambda entry: chosen is None or entry is not chosen.entry, _detectors())
-    return join_notices(*map(_mend, better))
-
-
-def official_instead(
-    chosen: ModelFile | ModelEntry | None, role: Role
-) -> ModelFile | ModelEntry | None:
-    """What "auto" stands for where downloads are allowed: no built-in network, but the official."""
-    from ..dwpose.weights import catalogue
-
-    entry = chosen.entry if isinstance(chosen, ModelFile) else chosen
-    if chosen is not None and (entry is None or not entry.builtin):
-        return chosen
-    official = {"estimator": catalogue.DEFAULT_ESTIMATOR, "detector": catalogue.DEFAULT_DETECTOR}
-    return catalogue.find(official[role])
+    own = chosen.entry if isinstance(chosen, ModelFile) else chosen
+    return join_notices(*map(_mend, takewhile(lambda entry: entry is not own, _detectors())))
 
 
 def resolve(
@@ -195,17 +193,11 @@ def resolve(
     """
     notice = ""
     if estimator == AUTO:
-        pose, notice = choose_estimator()
-        better = official_instead(pose, "estimator") if download else pose
-        if better is not None and better is not pose:
-            pose, notice = better, ""
+        pose, notice = choose_estimator(download)
     else:
         pose = find_file(estimator, "estimator")
     if detector == AUTO:
-        found = choose_detector()
-        better = official_instead(found, "detector") if download else found
-        if better is not found:
-            return pose, better, notice
+        found = choose_detector(download)
         return pose, found, join_notices(notice, detector_notice(found))
     return pose, None if detector == NONE else find_file(detector, "detector"), notice
 
@@ -250,8 +242,9 @@ def fingerprint_choice(name: Any, role: Role, download: bool = False) -> list[An
     if name == NONE and role == "detector":
         return []
     if name == AUTO:
-        chosen = choose_estimator()[0] if role == "estimator" else choose_detector()
-        return fingerprint(official_instead(chosen, role) if download else chosen)
+        if role == "estimator":
+            return fingerprint(choose_estimator(download)[0])
+        return fingerprint(choose_detector(download))
     if name is not None:
         return fingerprint(find_file(name, role))
     names = [*(entry.id for entry in offered(role)), *own_files()]

@@ -46,6 +46,7 @@ def model_or_default(model: PoseModel | None) -> PoseModel:
         if not isinstance(estimator, ModelFile):
             estimator = bring(estimator, download=False)
         detector = choose_detector()
+        assert detector is None or isinstance(detector, ModelFile)  # without downloads
         notice = join_notices(notice, detector_notice(detector))
         chosen = default_model(estimator, detector, notice)
         chosen.notice = notice  # of now: a model that was kept has that of its first use

@@ -21,6 +21,8 @@ from dwpose.training.synthetic.oracle import Oracle, draw_clip
 from dwpose.types import Boxes
 from dwpose.video import run_film
 
+from .fake_pose import FakePose
+
 HW = (120, 214)
 TWO = [Walker((30, 65), (60, 65), 80), Walker((185, 67), (165, 67), 82, phase=1)]
 STILL = [Walker((100, 65), (100, 65), 80, swing=0.2)]
@@ -178,29 +180,13 @@ def test_poses_are_those_of_the_pictures_one_by_one(detector):
         assert people.track_ids is not None
 
 
-class FakePose:
-    """A facade with stand-ins inside, which may be interrupted."""
-
-    notice = ""
-    searches = False
-
-    def __init__(self, fail_at=None):
-        self.oracle = Oracle(CLIP.truth, 0.001)
-        self.detector, self.fail_at = self.oracle.detect, fail_at
-
-    def estimator(self, images, boxes, **options):
-        if self.fail_at is not None and self.oracle.crops >= self.fail_at:
-            raise KeyboardInterrupt
-        return self.oracle.estimate(images, boxes)
-
-
 def test_a_stream_takes_a_batch():
     pictures = list(draw_clip(CLIP))
-    seen = list(stream(FakePose(), pictures, batch=8, smoothing=None, sanity=None))
+    seen = list(stream(FakePose(CLIP), pictures, batch=8, smoothing=None, sanity=None))
     _same([people for _, people in seen], _follow(CLIP, 8)[0])
-    assert type(make_follower(FakePose())) is Follower
+    assert type(make_follower(FakePose(CLIP))) is Follower
     with pytest.raises(ValueError, match="batch must be at least 0"):
-        stream(FakePose(), pictures, batch=-1)
+        stream(FakePose(CLIP), pictures, batch=-1)
 
 
 @pytest.mark.parametrize("ended_at", [0, 7, 15, 30])
@@ -234,12 +220,12 @@ def test_a_killed_film_goes_on_where_it_was(tmp_path, monkeypatch, fail_at):
         save_image(tmp_path / "frames" / f"{i:03d}.png", image)
     options = FollowOptions(batch=8)
     whole, part = tmp_path / "whole.json", tmp_path / "part.json"
-    run_film(FakePose(), tmp_path / "frames", None, whole, follow=options)
+    run_film(FakePose(CLIP), tmp_path / "frames", None, whole, follow=options)
     with pytest.raises(KeyboardInterrupt):
-        run_film(FakePose(fail_at), tmp_path / "frames", None, part, follow=options)
+        run_film(FakePose(CLIP, fail_at), tmp_path / "frames", None, part, follow=options)
     told = []
     report = run_film(
-        FakePose(),
+        FakePose(CLIP),
         tmp_path / "frames",
         None,
         part,

@@ -17,6 +17,8 @@ from dwpose.training.synthetic.oracle import Oracle, draw_clip, read_number, wri
 from dwpose.types import Boxes, People
 from dwpose.watching import Watch
 
+from .fake_pose import FakePose
+
 HW = (240, 428)
 ONE = Walker((60, 130), (360, 130), 160)
 TWO = [Walker((60, 130), (360, 130), 160, depth=1), Walker((380, 135), (50, 135), 165, phase=1)]
@@ -248,24 +250,11 @@ def test_what_cannot_be_filled_is_halved():
     assert complete(still[:1], (8.0, at(40)), [], 0.004, estimate) == ([], 0)
 
 
-class FakePose:
-    """A facade with stand-ins inside, and optionally without a detector."""
-
-    def __init__(self, clip, detector=True):
-        self.oracle = Oracle(clip.truth, 0.001)
-        self.detector = self.oracle.detect if detector else None
-        self.searches = not detector
-        self.estimator = self.oracle.estimate
-
-    def __call__(self, images, **options):
-        return self.oracle.estimate(images, [b[:1] for b in self.oracle.detect(images)])
-
-
 @pytest.mark.parametrize("detector", [True, False])
 def test_stream_yields_each_frame_with_its_people(detector):
     clip = _walk([ONE], 1)
     pictures = list(draw_clip(clip))
-    seen = list(stream(FakePose(clip, detector), np.stack(pictures)))
+    seen = list(stream(FakePose(clip, detector=detector), np.stack(pictures)))
     assert len(seen) == 25
     for (image, people), picture in zip(seen, pictures, strict=True):
         np.testing.assert_array_equal(image, picture)

@@ -31,6 +31,8 @@ from dwpose.training.synthetic.oracle import Oracle, draw_clip, read_number
 from dwpose.types import Boxes, People
 from dwpose.video import FilmOptions, run_film
 
+from .fake_pose import FakePose
+
 pytest.importorskip("av")
 
 HW = (96, 160)
@@ -38,24 +40,6 @@ CLIP = walk([Walker((30, 52), (60, 52), 64), Walker((130, 52), (110, 52), 60, ph
             image_hw=HW)  # fmt: skip
 # A variable frame rate, in 1/1000 s.
 TICKS = np.cumsum(np.random.default_rng(0).choice([20, 40, 60], len(CLIP.truth))).tolist()
-
-
-class FakePose:
-    notice = ""
-    searches = False
-
-    def pose(self, path):
-        return CLIP.truth[5]
-
-    def __init__(self, fail_at: int | None = None):
-        self.oracle = Oracle(CLIP.truth, 0.001)
-        self.detector = self.oracle.detect
-        self.fail_at = fail_at
-
-    def estimator(self, images, boxes, **options):
-        if self.fail_at is not None and self.oracle.crops >= self.fail_at:
-            raise KeyboardInterrupt
-        return self.oracle.estimate(images, boxes)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +53,7 @@ def film(tmp_path_factory) -> Path:
 
 def test_the_film_the_keypoints_and_their_times(film, tmp_path):
     out, poses = tmp_path / "out.mp4", tmp_path / "poses.json"
-    report = run_film(FakePose(), film, out, poses)
+    report = run_film(FakePose(CLIP), film, out, poses)
     assert report.frames == len(TICKS)
     assert report.people == 2
     assert (report.resumed, report.damaged) == (0, 0)
@@ -86,7 +70,7 @@ def test_the_film_the_keypoints_and_their_times(film, tmp_path):
 
 
 def test_overlay_keeps_the_pictures(film, tmp_path):
-    run_film(FakePose(), film, tmp_path / "o.mp4", film=FilmOptions(overlay=True))
+    run_film(FakePose(CLIP), film, tmp_path / "o.mp4", film=FilmOptions(overlay=True))
     first, drawn = next(iter(open_frames(film))), next(iter(open_frames(tmp_path / "o.mp4")))
     corner = np.s_[4:14, 70:]
     assert np.abs(first.image[corner].astype(int) - drawn.image[corner]).mean() < 6
@@ -97,7 +81,7 @@ def test_a_folder_of_frames_and_back(film, tmp_path):
 
     for i, image in enumerate(draw_clip(CLIP)):
         save_image(tmp_path / "in" / f"{i}.png", image)
-    run_film(FakePose(), tmp_path / "in", tmp_path / "out", film=FilmOptions(size=80))
+    run_film(FakePose(CLIP), tmp_path / "in", tmp_path / "out", film=FilmOptions(size=80))
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert names == [f"{i:06d}.png" for i in range(len(TICKS))]
     assert next(iter(open_frames(tmp_path / "out"))).image.shape == (48, 80, 3)
@@ -107,15 +91,15 @@ def test_a_folder_of_frames_and_back(film, tmp_path):
 def test_a_killed_job_goes_on_where_it_was(film, tmp_path, monkeypatch, fail_at):
     monkeypatch.setattr(video, "_KEEP_EVERY_S", 0.0)
     whole = tmp_path / "whole.json"
-    run_film(FakePose(), film, None, whole)
+    run_film(FakePose(CLIP), film, None, whole)
     poses = tmp_path / "poses.json"
     with pytest.raises(KeyboardInterrupt):
-        run_film(FakePose(fail_at), film, None, poses)
+        run_film(FakePose(CLIP, fail_at), film, None, poses)
     journal = tmp_path / "poses.json.poses.jsonl"
     lines = journal.read_bytes().count(b"\n") - 1
     with open(journal, "ab") as file:
         file.write(b'{"ticks": 5, "torn')
-    again = FakePose()
+    again = FakePose(CLIP)
     report = run_film(again, film, None, poses)
     # What is finished is not done again, but for the frames since the last key frame.
     assert lines - (FollowOptions().stride - 1) <= report.resumed <= lines
@@ -128,29 +112,29 @@ def test_a_killed_job_goes_on_where_it_was(film, tmp_path, monkeypatch, fail_at)
 @pytest.mark.parametrize("broken", [None, b"", b"{", b'{"count": 99999, "state": {}}'])
 def test_a_journal_whose_state_is_gone_is_started_anew(film, tmp_path, broken):
     whole, poses = tmp_path / "whole.json", tmp_path / "poses.json"
-    run_film(FakePose(), film, None, whole)
+    run_film(FakePose(CLIP), film, None, whole)
     with pytest.raises(KeyboardInterrupt):
-        run_film(FakePose(20), film, None, poses)
+        run_film(FakePose(CLIP, 20), film, None, poses)
     state = tmp_path / "poses.json.poses.jsonl.state"
     state.unlink()
     if broken is not None:
         state.write_bytes(broken)
-    assert run_film(FakePose(), film, None, poses).resumed == 0
+    assert run_film(FakePose(CLIP), film, None, poses).resumed == 0
     assert poses.read_bytes() == whole.read_bytes()
 
 
 def test_finished_frames_are_not_asked_for_again(film, tmp_path):
     out = tmp_path / "o.mp4"
-    run_film(FakePose(), film, out, keep_journal=True)
-    again = FakePose(0)
+    run_film(FakePose(CLIP), film, out, keep_journal=True)
+    again = FakePose(CLIP, 0)
     assert run_film(again, film, out, keep_journal=True).resumed == len(TICKS)
-    assert run_film(FakePose(), film, out, fresh=True).resumed == 0
+    assert run_film(FakePose(CLIP), film, out, fresh=True).resumed == 0
 
 
 def test_a_journal_of_something_else_is_not_gone_on_with(film, tmp_path):
     out = tmp_path / "o.mp4"
-    run_film(FakePose(), film, out, keep_journal=True, about={"models": ["a"]})
-    assert run_film(FakePose(), film, out, about={"models": ["b"]}).resumed == 0
+    run_film(FakePose(CLIP), film, out, keep_journal=True, about={"models": ["a"]})
+    assert run_film(FakePose(CLIP), film, out, about={"models": ["b"]}).resumed == 0
 
 
 def _points(path) -> np.ndarray:
@@ -158,7 +142,7 @@ def _points(path) -> np.ndarray:
 
 
 def test_poses_are_steadied_unless_told_otherwise(film, tmp_path):
-    noisy, steady, raw = FakePose(), tmp_path / "a.json", tmp_path / "b.json"
+    noisy, steady, raw = FakePose(CLIP), tmp_path / "a.json", tmp_path / "b.json"
     noisy.oracle.sigma = 0.01
     each = FollowOptions(stride=1)  # frames that are filled in jitter less
     run_film(noisy, film, None, steady, follow=each)
@@ -183,11 +167,11 @@ def test_points_that_were_filled_in_are_marked(film, tmp_path):
             ]
 
     out = tmp_path / "a.json"
-    run_film(Blinking(), film, None, out, follow=FollowOptions(stride=1))
+    run_film(Blinking(CLIP), film, None, out, follow=FollowOptions(stride=1))
     frames = json.loads(out.read_text())
     marks = [[p.get("filled") for p in frame["people"]] for frame in frames]
     assert [i for i, own in enumerate(marks) if [9] in own] == [20, 21]
-    run_film(Blinking(), film, None, out, smoothing=SmoothingOptions(max_gap_s=0.0))
+    run_film(Blinking(CLIP), film, None, out, smoothing=SmoothingOptions(max_gap_s=0.0))
     assert '"filled"' not in out.read_text()
 
 
@@ -204,7 +188,7 @@ def test_small_hands_and_faces_are_looked_at_again(film, tmp_path):
             self.calls += 1
             return self.oracle.estimate(images, boxes)
 
-    once, twice = Looking(), Looking()
+    once, twice = Looking(CLIP), Looking(CLIP)
     run_film(once, film, None, tmp_path / "a.json")
     run_film(twice, film, None, tmp_path / "b.json", second_look=SecondLookOptions(least_px=2))
     assert twice.calls > 1.5 * once.calls
@@ -213,7 +197,7 @@ def test_small_hands_and_faces_are_looked_at_again(film, tmp_path):
 def test_people_take_over_proportions(film, tmp_path):
     long_arms = Proportions.from_dict({**LENGTHS, "forearm": 2 * LENGTHS["forearm"]})
     for name, to in (("long", long_arms), ("usual", Proportions.average())):
-        run_film(FakePose(), film, None, tmp_path / f"{name}.json", retarget=Retargeter(to))
+        run_film(FakePose(CLIP), film, None, tmp_path / f"{name}.json", retarget=Retargeter(to))
 
     def forearm(name):
         points = _points(tmp_path / f"{name}.json")
@@ -221,18 +205,20 @@ def test_people_take_over_proportions(film, tmp_path):
 
     np.testing.assert_allclose(forearm("long") / forearm("usual"), 2, rtol=0.01)
     one = tmp_path / "one.json"
-    run_film(FakePose(), film, None, one, retarget=Retargeter(long_arms), retarget_id=1)
+    run_film(FakePose(CLIP), film, None, one, retarget=Retargeter(long_arms), retarget_id=1)
     assert {tuple(p.track_ids.tolist()) for p in load(one)} == {(1,)}
     fit = Retargeter(long_arms, RetargetOptions(framing="fit"))
     with pytest.raises(ValueError, match="framing"):
-        run_film(FakePose(), film, tmp_path / "o.mp4", film=FilmOptions(overlay=True), retarget=fit)
+        run_film(
+            FakePose(CLIP), film, tmp_path / "o.mp4", film=FilmOptions(overlay=True), retarget=fit
+        )
 
 
 def test_long_films_are_measured_in_a_part_of_their_frames(film, tmp_path, monkeypatch):
     for measured in (2000, 10):
         monkeypatch.setattr(video, "_MEASURED", measured)
         to = Retargeter(Proportions.average())
-        run_film(FakePose(), film, None, tmp_path / f"{measured}.json", retarget=to)
+        run_film(FakePose(CLIP), film, None, tmp_path / f"{measured}.json", retarget=to)
     apart = _points(tmp_path / "10.json") - _points(tmp_path / "2000.json")
     assert 0 < np.abs(apart).max() < 3
 
@@ -291,14 +277,14 @@ def test_memory_does_not_grow_with_the_film(tmp_path):
 
 def test_nothing_to_do(tmp_path, film):
     with pytest.raises(ValueError, match="nothing to write"):
-        run_film(FakePose(), film)
+        run_film(FakePose(CLIP), film)
     with pytest.raises(ValueError, match="no frames"):
-        run_film(FakePose(), Pictures([]), tmp_path / "a.mp4")
+        run_film(FakePose(CLIP), Pictures([]), tmp_path / "a.mp4")
 
 
 @pytest.fixture
 def model(monkeypatch) -> FakePose:
-    fake = FakePose()
+    fake = FakePose(CLIP)
     monkeypatch.setattr(command, "open_model", lambda args, say: fake)
     return fake
 

@@ -15,23 +15,16 @@ from dwpose.io.film import FilmWriter, fit_picture
 from dwpose.io.frames import open_frames
 from dwpose.io.images import save_image
 from dwpose.training.synthetic.numeric_clips import Walker, walk
-from dwpose.training.synthetic.oracle import Oracle, draw_clip
+from dwpose.training.synthetic.oracle import draw_clip
 from dwpose.video import FilmOptions, run_film
+
+from .fake_pose import FakePose
 
 pytest.importorskip("av")
 
 HW = (96, 160)
 CLIP = walk([Walker((30, 52), (60, 52), 64)], 0.4, image_hw=HW)
 FRAMES = len(CLIP.truth)
-
-
-class FakePose:
-    searches = False
-
-    def __init__(self):
-        self.oracle = Oracle(CLIP.truth, 0.001)
-        self.detector = self.oracle.detect
-        self.estimator = self.oracle.estimate
 
 
 @pytest.fixture
@@ -103,7 +96,7 @@ def test_frames_of_other_sizes_are_fitted_into_the_film(tmp_path, over):
     pictures = list(draw_clip(CLIP))
     pictures[4] = pictures[4][:, :80]
     out = tmp_path / "o.mp4"
-    assert run_film(FakePose(), pictures, out, film=FilmOptions(overlay=over)).frames == FRAMES
+    assert run_film(FakePose(CLIP), pictures, out, film=FilmOptions(overlay=over)).frames == FRAMES
     assert {f.image.shape for f in open_frames(out)} == {(*HW, 3)}
 
 
@@ -118,13 +111,13 @@ def test_a_fitted_picture_keeps_its_ratio():
 
 def test_a_folder_of_frames_loses_those_of_a_longer_film_and_nothing_else(tmp_path):
     pictures, out = list(draw_clip(CLIP)), tmp_path / "out"
-    run_film(FakePose(), pictures, out)
+    run_film(FakePose(CLIP), pictures, out)
     mine = np.zeros((8, 8, 3), np.uint8)
     # Pictures of the user: by name like ours, a renamed one of ours, and others.
     for name in (f"{FRAMES:06d}.png", "000099.png", "cover.png", "notes.jpg"):
         save_image(out / name, mine)
     (out / "000003.png").rename(out / "000123.png")
-    run_film(FakePose(), pictures[:5], out)
+    run_film(FakePose(CLIP), pictures[:5], out)
     assert sorted(p.name for p in out.iterdir()) == [
         *(f"{i:06d}.png" for i in range(5)),
         f"{FRAMES:06d}.png",

@@ -14,8 +14,10 @@ from dwpose.io.film import FilmWriter
 from dwpose.io.images import save_image
 from dwpose.runtimes import pretrained
 from dwpose.training.synthetic.numeric_clips import Walker, walk
-from dwpose.training.synthetic.oracle import Oracle, draw_clip
+from dwpose.training.synthetic.oracle import draw_clip
 from dwpose.video import FilmOptions, run_film
+
+from .fake_pose import FakePose
 
 pytest.importorskip("av")
 
@@ -23,20 +25,6 @@ HW = (96, 160)
 CLIP = walk([Walker((30, 52), (60, 52), 64), Walker((130, 52), (110, 52), 60, phase=1)], 1.0,
             image_hw=HW)  # fmt: skip
 FRAMES = len(CLIP.truth)
-
-
-class FakePose:
-    searches = False
-
-    def __init__(self, fail_at: int | None = None):
-        self.oracle = Oracle(CLIP.truth, 0.001)
-        self.detector = self.oracle.detect
-        self.fail_at = fail_at
-
-    def estimator(self, images, boxes, **options):
-        if self.fail_at is not None and self.oracle.crops >= self.fail_at:
-            raise KeyboardInterrupt
-        return self.oracle.estimate(images, boxes)
 
 
 @pytest.fixture
@@ -51,8 +39,8 @@ def film(tmp_path: Path) -> Path:
 def test_a_journal_of_other_arrays_is_not_gone_on_with(tmp_path):
     pictures, out = list(draw_clip(CLIP)), tmp_path / "o.json"
     with pytest.raises(KeyboardInterrupt):
-        run_film(FakePose(10), pictures[::-1], None, out)
-    assert run_film(FakePose(), pictures, None, out).resumed == 0
+        run_film(FakePose(CLIP, 10), pictures[::-1], None, out)
+    assert run_film(FakePose(CLIP), pictures, None, out).resumed == 0
 
 
 def test_a_journal_of_a_folder_whose_pictures_changed_is_not_gone_on_with(tmp_path):
@@ -63,7 +51,7 @@ def test_a_journal_of_a_folder_whose_pictures_changed_is_not_gone_on_with(tmp_pa
         os.utime(folder / name, ns=(1, 1))
 
     def resumed():
-        return run_film(FakePose(), folder, None, out, keep_journal=True).resumed
+        return run_film(FakePose(CLIP), folder, None, out, keep_journal=True).resumed
 
     assert (resumed(), resumed()) == (0, FRAMES)
     # Two frames change places; number, bytes and latest time of all stay the same.
@@ -79,7 +67,7 @@ def test_a_journal_of_a_folder_whose_pictures_changed_is_not_gone_on_with(tmp_pa
 def test_a_journal_of_a_model_that_was_replaced_is_not_gone_on_with(
     film, tmp_path, capsys, monkeypatch, by
 ):
-    monkeypatch.setattr(command, "open_model", lambda args, say: FakePose())
+    monkeypatch.setattr(command, "open_model", lambda args, say: FakePose(CLIP))
     network = tmp_path / "models" / "dw-ll_ucoco_384.onnx"
     network.parent.mkdir()
     network.write_bytes(b"a network, for the stand-in")
@@ -100,7 +88,7 @@ def test_a_journal_of_a_model_that_was_replaced_is_not_gone_on_with(
 
 
 def test_frames_that_come_once_are_not_drawn_over(tmp_path):
-    asked = FakePose()
+    asked = FakePose(CLIP)
     with pytest.raises(ValueError, match="only once"):
         run_film(asked, draw_clip(CLIP), tmp_path / "o.mp4", film=FilmOptions(overlay=True))
     assert asked.oracle.crops == 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from . import body as B
 from .dice import Dice
@@ -50,6 +51,16 @@ class View:
         plane = local[..., :2] * inverse[..., None]
         plane = plane * self.scale[image_of][:, None, None] + self.shift[image_of][:, None]
         return torch.cat([plane, inverse[..., None]], -1)
+
+    def rays(self, ids: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """World directions [n,H*W,3] of the pixels of images `ids` [n], metres a metre of depth."""
+        height, width = size_hw
+        y = torch.arange(height, device=ids.device)[:, None].expand(height, width)
+        x = torch.arange(width, device=ids.device)[None].expand(height, width)
+        plane = (torch.stack([x, y], -1) - self.shift[ids, None, None]) / self.scale[
+            ids, None, None, None
+        ]
+        return F.pad(plane, (0, 1), value=1.0).flatten(1, 2) @ self.rotation[ids]
 
 
 def facing(keypoints: Tensor, close_up: Tensor) -> Tensor:

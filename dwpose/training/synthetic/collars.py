@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from .background import Photos, textures
 from .camera import View
 from .dice import Dice
+from .table import lay_before
 
 _SHOULDERS, _HIPS = (5, 6), (11, 12)
 _LAYERS = 9
@@ -67,9 +68,8 @@ def lay_collars(
         dice.normal(1.0, images, 3) + torch.tensor([0.0, 0.0, 1.5], device=device), dim=-1
     )
     ids = chosen.nonzero()[:, 0]
-    covered = torch.zeros_like(inverse_depth, dtype=torch.bool)
     if len(ids) == 0:
-        return picture, inverse_depth, covered
+        return picture, inverse_depth, torch.zeros_like(inverse_depth, dtype=torch.bool)
 
     shoulders, hips = points[ids][:, _SHOULDERS], points[ids][:, _HIPS]
     up = F.normalize(shoulders.mean(1) - hips.mean(1), dim=-1)
@@ -80,13 +80,7 @@ def lay_collars(
     side = F.normalize(torch.linalg.cross(axis, ahead), dim=-1)
     frame = torch.stack([torch.linalg.cross(side, axis), side, axis], 2)  # columns, world to ring
 
-    y = torch.arange(height, device=device)[:, None].expand(height, width)
-    x = torch.arange(width, device=device)[None].expand(height, width)
-    plane = (torch.stack([x, y], -1) - view.shift[ids, None, None]) / view.scale[
-        ids, None, None, None
-    ]
-    ray = F.pad(plane, (0, 1), value=1.0).flatten(1, 2) @ view.rotation[ids]  # metres per depth
-    ray = ray @ frame
+    ray = view.rays(ids, (height, width)) @ frame
     eye = ((view.position[ids] - centre)[:, None] @ frame).squeeze(1)
     light = (lamp[ids, None] @ frame).squeeze(1)
     ring, tube, flat, gloss, dark = (t[ids, None] for t in (ring, tube, flat, gloss, dark))
@@ -126,11 +120,5 @@ def lay_collars(
         before = near > nearness
         nearness = torch.where(before, near, nearness)
         painted = torch.where(before[:, None], shade, painted)
-    nearness = nearness.view(-1, height, width)
-    before = nearness > inverse_depth[ids]
-    covered[ids] = before & (inverse_depth[ids] > 0)
-    picture, inverse_depth = picture.clone(), inverse_depth.clone()
     painted = painted.view(-1, 3, height, width).clamp(0, 1)
-    picture[ids] = torch.where(before[:, None], painted, picture[ids])
-    inverse_depth[ids] = torch.where(before, nearness, inverse_depth[ids])
-    return picture, inverse_depth, covered
+    return lay_before(picture, inverse_depth, ids, painted, nearness.view(-1, height, width))

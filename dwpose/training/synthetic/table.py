@@ -67,16 +67,10 @@ def lay_tables(
     chosen = dice.chance(share, images) & (up > 0.75) & (view.framing < FACE)
     chosen &= view.position[:, 2] > top + 0.06
     ids = chosen.nonzero()[:, 0]
-    covered = torch.zeros_like(inverse_depth, dtype=torch.bool)
     if len(ids) == 0:
-        return picture, inverse_depth, covered
+        return picture, inverse_depth, torch.zeros_like(inverse_depth, dtype=torch.bool)
 
-    y = torch.arange(height, device=picture.device)[:, None].expand(height, width)
-    x = torch.arange(width, device=picture.device)[None].expand(height, width)
-    plane = (torch.stack([x, y], -1) - view.shift[ids, None, None]) / view.scale[
-        ids, None, None, None
-    ]
-    ray = F.pad(plane, (0, 1), value=1.0).flatten(1, 2) @ view.rotation[ids]  # metres per depth
+    ray = view.rays(ids, (height, width))
     eye = view.position[ids] - torch.cat([hips[ids, :2], top[ids, None]], 1)
     ahead, aside = forward[ids], forward[ids].flip(1) * forward.new_tensor([1.0, -1.0])
     axes = F.pad(torch.stack([ahead, aside], 2), (0, 0, 0, 1))  # [n,3,2]
@@ -104,7 +98,26 @@ def lay_tables(
     grid = (spot / 0.6).view(len(ids), height, width, 2)
     colour = F.grid_sample(wood[ids], grid, padding_mode="reflection", align_corners=False)
     colour = colour * torch.where(on_front, 0.65, 1.0).view(-1, 1, height, width)
+    return lay_before(picture, inverse_depth, ids, colour, nearness)
+
+
+def lay_before(
+    picture: Tensor, inverse_depth: Tensor, ids: Tensor, colour: Tensor, nearness: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Lay things into pictures where they are nearer than what is there.
+
+    Args:
+        picture: [N,3,H,W].
+        inverse_depth: 1/m, 0 where nothing is, [N,H,W].
+        ids: the pictures that get something, [n].
+        colour: of the things, [n,3,H,W].
+        nearness: their inverse depth, 0 where they are not, [n,H,W].
+
+    Returns:
+        new pictures and inverse depths, and where a thing covers a person, bool [N,H,W].
+    """
     before = nearness > inverse_depth[ids]
+    covered = torch.zeros_like(inverse_depth, dtype=torch.bool)
     covered[ids] = before & (inverse_depth[ids] > 0)
     picture, inverse_depth = picture.clone(), inverse_depth.clone()
     picture[ids] = torch.where(before[:, None], colour, picture[ids])
