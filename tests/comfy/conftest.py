@@ -205,6 +205,25 @@ def models_folder(
     return folder
 
 
+@pytest.fixture
+def tiny(models_folder: Path, tiny_weights: bytes) -> Path:
+    """The very small pose network, in models/dwpose."""
+    path = models_folder / "tiny.safetensors"
+    path.write_bytes(tiny_weights)
+    return path
+
+
+@pytest.fixture(scope="session")
+def load_model(pack: Callable[[str], Any]) -> Callable[..., Any]:
+    """Run Load DWPose Model, with the very small network where no other is asked for."""
+
+    def load(**options: Any) -> Any:
+        usual = {"estimator": "tiny.safetensors", "detector": "none", "runtime": "torch"}
+        return pack("nodes.models").LoadModel.execute(**{**usual, **options}).args
+
+    return load
+
+
 # --- the real thing ----------------------------------------------------------------------------
 
 

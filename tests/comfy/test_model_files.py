@@ -20,19 +20,6 @@ def files(pack):
     return pack("nodes.model_files")
 
 
-@pytest.fixture
-def tiny(models_folder, tiny_weights):
-    path = models_folder / "tiny.safetensors"
-    path.write_bytes(tiny_weights)
-    return path
-
-
-def _load(models, **options):
-    return models.LoadModel.execute(
-        **{"estimator": "tiny.safetensors", "detector": "none", "runtime": "torch", **options}
-    ).args
-
-
 def test_downloads_go_into_the_first_folder_that_can_be_written_to(
     files, folder_paths, models_folder, monkeypatch
 ):
@@ -64,11 +51,13 @@ def fetching(models, monkeypatch, pack):
     monkeypatch.setattr(models, "open_model", lambda *_: model)
 
 
-def test_auto_is_the_official_model_where_downloads_are_allowed(models, fetching, models_folder):
+def test_auto_is_the_official_model_where_downloads_are_allowed(
+    models, fetching, models_folder, load_model
+):
     asked = {"estimator": "auto", "detector": "auto", "download_if_missing": True}
     ask = models.LoadModel.fingerprint_inputs
     before = ask(**asked)
-    _load(models, **asked)
+    load_model(**asked)
     assert {path.name for path in models_folder.glob("*.onnx")} == {
         "dw-ll_ucoco_384.onnx",
         "yolox_l.onnx",
@@ -88,12 +77,14 @@ def test_auto_keeps_a_detector_that_is_here(models, files, models_folder, pack):
 
 
 @pytest.mark.parametrize("choice", ["dw-ll-384", "by a link"])
-def test_a_loader_that_fetched_does_not_run_again(models, fetching, models_folder, choice):
+def test_a_loader_that_fetched_does_not_run_again(
+    models, fetching, models_folder, choice, load_model
+):
     # ComfyUI gives None for what comes by a link: it asks before anything has run.
     asked = {"estimator": None if choice == "by a link" else choice, "detector": "none"}
     ask = models.LoadModel.fingerprint_inputs
     before = ask(**asked)
-    _load(models, estimator="dw-ll-384", download_if_missing=True)
+    load_model(estimator="dw-ll-384", download_if_missing=True)
     [path] = models_folder.glob("*.onnx")
     assert ask(**asked) == before
     os.utime(path, ns=(1, 1))
@@ -111,7 +102,7 @@ def test_choices_that_come_by_a_link_follow_all_files(models, tiny, tiny_weights
 
 
 @pytest.mark.parametrize("value", [None, 3, ["a"]])
-def test_a_link_that_brings_no_name_is_told(models, models_folder, value):
+def test_a_link_that_brings_no_name_is_told(models, models_folder, value, load_model):
     with pytest.raises(TypeError, match="estimator must be the name of a model, got"):
-        _load(models, estimator=value)
+        load_model(estimator=value)
     assert isinstance(models.LoadModel.fingerprint_inputs(estimator=value), (str, list))

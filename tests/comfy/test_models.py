@@ -32,19 +32,6 @@ def no_default(memory, management):
     memory._default.model = None
 
 
-@pytest.fixture
-def tiny(models_folder, tiny_weights):
-    path = models_folder / "tiny.safetensors"
-    path.write_bytes(tiny_weights)
-    return path
-
-
-def _load(models, **options):
-    return models.LoadModel.execute(
-        **{"estimator": "tiny.safetensors", "detector": "none", "runtime": "torch", **options}
-    ).args
-
-
 def test_files_of_the_folder_are_offered(models, tiny, models_folder):
     (models_folder / "notes.txt").touch()
     (models_folder / "yolox_l.onnx").touch()  # the catalogue's, offered by its id
@@ -92,8 +79,8 @@ def test_the_official_model_comes_before_the_built_in_one(files, models_folder, 
     assert (found.name, notice) == (official.id, "")
 
 
-def test_a_model_runs_under_comfyuis_memory_manager(models, tiny, management, pack):
-    model, info = _load(models)
+def test_a_model_runs_under_comfyuis_memory_manager(tiny, management, pack, load_model):
+    model, info = load_model()
     assert "torch on cpu in fp32" in info
     assert "detector: none" in info
     estimate = pack("nodes.estimate")
@@ -105,17 +92,17 @@ def test_a_model_runs_under_comfyuis_memory_manager(models, tiny, management, pa
     assert patcher.model is model.networks[0].session.module
 
 
-def test_weights_work_outside_of_inference_mode(models, tiny):
+def test_weights_work_outside_of_inference_mode(tiny, load_model):
     with torch.inference_mode():
-        model, _ = _load(models)
+        model, _ = load_model()
     module = model.networks[0].session.module
     assert not any(p.is_inference() for p in module.parameters())
 
 
-def test_two_loaders_share_one_copy_and_a_dropped_one_is_gone(models, tiny, memory):
-    first, _ = _load(models)
-    second, _ = _load(models)
-    other, _ = _load(models, precision="bf16")
+def test_two_loaders_share_one_copy_and_a_dropped_one_is_gone(tiny, memory, load_model):
+    first, _ = load_model()
+    second, _ = load_model()
+    other, _ = load_model(precision="bf16")
     assert first.networks[0] is second.networks[0]
     assert other.networks[0] is not first.networks[0]
     module = weakref.ref(first.networks[0].session.module)
@@ -128,16 +115,16 @@ def test_two_loaders_share_one_copy_and_a_dropped_one_is_gone(models, tiny, memo
     assert len(memory._networks) == 1
 
 
-def test_the_mode_is_told_and_keeps_models_apart(models, tiny):
-    plain, said = _load(models)
-    graph, info = _load(models, mode="graph")
+def test_the_mode_is_told_and_keeps_models_apart(tiny, load_model):
+    plain, said = load_model()
+    graph, info = load_model(mode="graph")
     assert "graph needs an NVIDIA GPU, so it runs eagerly on cpu" in info
     assert "NVIDIA" not in said
     assert graph.networks[0] is not plain.networks[0]
 
 
-def test_graphs_are_recorded_anew_where_comfyui_moved_the_weights(models, tiny):
-    model, _ = _load(models, mode="graph")
+def test_graphs_are_recorded_anew_where_comfyui_moved_the_weights(tiny, load_model):
+    model, _ = load_model(mode="graph")
     session = model.networks[0].session
     model.prepare()
     recorded = session._forward
@@ -150,14 +137,14 @@ def test_graphs_are_recorded_anew_where_comfyui_moved_the_weights(models, tiny):
     assert session._forward is not recorded
 
 
-def test_a_replaced_file_is_another_model(models, tiny):
-    first, _ = _load(models)
+def test_a_replaced_file_is_another_model(models, tiny, load_model):
+    first, _ = load_model()
     before = models.LoadModel.fingerprint_inputs(estimator=tiny.name, detector="none")
     data = bytearray(tiny.read_bytes())
     data[-1] ^= 1
     tiny.write_bytes(bytes(data) + b"")
     assert models.LoadModel.fingerprint_inputs(estimator=tiny.name, detector="none") != before
-    assert _load(models)[0].networks[0] is not first.networks[0]
+    assert load_model()[0].networks[0] is not first.networks[0]
 
 
 def test_the_default_model_lives_as_long_as_nodes_that_use_it(
@@ -186,33 +173,35 @@ def test_the_default_model_is_not_kept_for_nobody(models, tiny, memory, monkeypa
     assert gone() is None
 
 
-def test_room_is_made_before_a_model_is_opened_on_a_device(models, tiny, management, monkeypatch):
+def test_room_is_made_before_a_model_is_opened_on_a_device(
+    tiny, management, monkeypatch, load_model
+):
     asked = []
     # One that no machine has: the automatic choice then falls back to the CPU.
     monkeypatch.setattr(management, "device", torch.device("cuda:99"))
     monkeypatch.setattr(
         management, "free_memory", lambda size, device: asked.append((size, device))
     )
-    _, info = _load(models, runtime="auto")
+    _, info = load_model(runtime="auto")
     assert [device for _, device in asked] == [torch.device("cuda:99")]
     assert asked[0][0] > 2 * tiny.stat().st_size
     assert "on cpu" in info
     with pytest.raises(RuntimeError, match="cuda:99"):
-        _load(models, runtime="torch")
+        load_model(runtime="torch")
 
 
-def test_nothing_is_downloaded_unless_allowed(models, models_folder, monkeypatch, pack):
+def test_nothing_is_downloaded_unless_allowed(models_folder, monkeypatch, pack, load_model):
     hub = pack("dwpose.weights.hub")
     monkeypatch.setattr(hub, "fetch", lambda *a, **k: pytest.fail("the network was touched"))
     with pytest.raises(RuntimeError, match="download_if_missing") as caught:
-        _load(models, estimator="dw-ll-384", runtime="auto")
+        load_model(estimator="dw-ll-384", runtime="auto")
     for part in ("134 MB", "yzd-v/DWPose", "Apache-2.0", "dw-ll_ucoco_384.onnx"):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_an_allowed_download_goes_into_our_folder_with_progress(
-    models, models_folder, tiny_weights, monkeypatch, pack, management
+    models_folder, tiny_weights, monkeypatch, pack, management, load_model
 ):
     hub, catalogue = pack("dwpose.weights.hub"), pack("dwpose.weights.catalogue")
 
@@ -225,13 +214,13 @@ def test_an_allowed_download_goes_into_our_folder_with_progress(
 
     monkeypatch.setattr(hub, "fetch", fetch)
     with pytest.raises(management.InterruptProcessingException):
-        _load(models, estimator="dw-ll-384", download_if_missing=True)
+        load_model(estimator="dw-ll-384", download_if_missing=True)
     asked = []
     path = models_folder / "tiny.safetensors"
     path.write_bytes(tiny_weights)
     monkeypatch.setattr(hub, "fetch", lambda e, folder, progress: asked.append(folder) or path)
     monkeypatch.setattr(pack("dwpose.weights.store"), "check", lambda *a: None)
-    _load(models, estimator="dw-ll-384", download_if_missing=True)
+    load_model(estimator="dw-ll-384", download_if_missing=True)
     assert asked == [str(models_folder)]
     assert catalogue.find("dw-ll-384").id == "dw-ll-384"
 
@@ -254,22 +243,24 @@ def cut_off(files, folder_paths, models_folder, pack):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_cut_off_file_is_named_when_its_model_is_chosen(models, tiny, cut_off, first):
+def test_a_cut_off_file_is_named_when_its_model_is_chosen(tiny, cut_off, first, load_model):
     path = cut_off("yolox-l", first)
     with pytest.raises(RuntimeError, match="delete it and switch on") as caught:
-        _load(models, detector="yolox-l")
+        load_model(detector="yolox-l")
     assert f"{path} is not yolox-l: 1000 bytes instead of 216746733; " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_cut_off_file_is_named_where_auto_passes_it_over(models, files, tiny, cut_off, first):
+def test_a_cut_off_file_is_named_where_auto_passes_it_over(
+    models, files, tiny, cut_off, first, load_model
+):
     pose, find = cut_off("dw-ll-384", first), cut_off("yolox-l", first)
     says = "so it is not used; delete it"
     found, notice = files.choose_estimator()
     assert found.name == "builtin-lite"
     assert f"{pose} is not dw-ll-384: 1000 bytes instead of 134399116, {says}" in notice
-    _, info = _load(models, detector="auto")
+    _, info = load_model(detector="auto")
     assert f"{find} is not yolox-l: 1000 bytes instead of 216746733, {says}" in info
     assert str(pose) not in info  # another one was chosen by name
     assert str(find) in models.model_or_default(None).notice
@@ -278,11 +269,11 @@ def test_a_cut_off_file_is_named_where_auto_passes_it_over(models, files, tiny, 
     assert str(pose) in models.model_or_default(None).notice
 
 
-def test_a_cut_off_file_that_is_fetched_anew_is_named(models, tiny, cut_off, monkeypatch, pack):
+def test_a_cut_off_file_that_is_fetched_anew_is_named(tiny, cut_off, monkeypatch, pack, load_model):
     path = cut_off("dw-ll-384")
     monkeypatch.setattr(pack("dwpose.weights.hub"), "fetch", lambda *a, **k: tiny)
     monkeypatch.setattr(pack("dwpose.weights.store"), "check", lambda *a: None)
-    _, info = _load(models, estimator="dw-ll-384", download_if_missing=True)
+    _, info = load_model(estimator="dw-ll-384", download_if_missing=True)
     assert f"{path} is not dw-ll-384: 1000 bytes" in info
     assert "so it was fetched anew" in info
 
@@ -301,10 +292,10 @@ def test_a_cut_off_file_that_is_fetched_anew_is_named(models, tiny, cut_off, mon
         ({"estimator": "broken.safetensors"}, "broken.safetensors"),
     ],
 )
-def test_wrong_choices_are_named(models, tiny, models_folder, change, match):
+def test_wrong_choices_are_named(tiny, models_folder, change, match, load_model):
     (models_folder / "broken.safetensors").write_bytes(b"nothing")
     with pytest.raises((ValueError, RuntimeError), match=match) as caught:
-        _load(models, **change)
+        load_model(**change)
     assert "\n" not in str(caught.value)
 
 
