@@ -322,10 +322,9 @@ class Ablation:
             own, facts["learners"][name] = learner.state()
             tensors |= {f"{name}/{key}": value for key, value in own.items()}
             if isinstance(learner.objective, StageTwo):
-                # Its teacher is an outcome of this very run. Two heads share one, which a file
-                # cannot say.
+                # Its teacher is an outcome of this very run.
                 teacher = learner.objective.teacher.state_dict()
-                tensors |= {f"{name}/teacher.{k}": value.clone() for k, value in teacher.items()}
+                tensors |= {f"{name}/teacher.{key}": value for key, value in teacher.items()}
         save_state(self.folder / STATE, tensors, facts)
 
     def _write_results(self) -> None:

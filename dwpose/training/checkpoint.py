@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..io.atomic import write_atomically
+from ..weights.readers import write_safetensors
 
 
 def network_metadata(model: nn.Module, note: str = "") -> dict[str, Any]:
@@ -25,14 +26,6 @@ def network_metadata(model: nn.Module, note: str = "") -> dict[str, Any]:
     }
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write a safetensors file whose header carries `metadata` under the key ``dwpose``."""
-    from safetensors.torch import save
-
-    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(ready, {"dwpose": json.dumps(metadata, sort_keys=True)}))
-
-
 def save_network(path: Path, model: nn.Module, half: bool = False, note: str = "") -> None:
     """Write a network that `load_model` takes by path.
 
@@ -45,7 +38,7 @@ def save_network(path: Path, model: nn.Module, half: bool = False, note: str = "
     state = model.state_dict()
     if half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-    save_tensors(path, state, network_metadata(model, note))
+    write_safetensors(path, state, network_metadata(model, note))
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -59,7 +52,7 @@ def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
         tensors: by name.
         facts: anything that JSON can hold.
     """
-    save_tensors(path, tensors, facts)
+    write_safetensors(path, tensors, facts)
     text = json.dumps(facts, indent=1, sort_keys=True)
     write_atomically(path.with_suffix(".json"), text.encode())
 

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from ..models.rtmpose import RTMPose
+from ..weights.readers import write_safetensors
 from .batch import BatchSource, RawBatch, prepare
-from .checkpoint import fingerprint, load_state, save_network, save_state, save_tensors
+from .checkpoint import fingerprint, load_state, save_network, save_state
 from .distributed import Ranks
 from .journal import LOG, Journal, Stopwatch, peak_memory_mib, read_log
 from .learner import Learner, LearnerConfig
@@ -212,7 +213,7 @@ class Trainer:
         path = self.folder / f"{rank}{BAD_BATCH}"
         tensors = {name: value for name, value in raw.items() if isinstance(value, Tensor)}
         texts = {name: str(value) for name, value in numbers.items()}
-        save_tensors(path, tensors, {"iteration": arriving.iteration, "losses": texts})
+        write_safetensors(path, tensors, {"iteration": arriving.iteration, "losses": texts})
         raise FloatingPointError(
             f"a loss is not finite at iteration {arriving.iteration} ({texts}); the batch is in "
             f"{path}, the last checkpoint is untouched: lower the rate, or look at the batch"

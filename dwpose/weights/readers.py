@@ -181,7 +181,7 @@ def write_safetensors(
 
     Args:
         path: Where to; an existing file is replaced at the end.
-        state: Parameter and buffer name -> tensor.
+        state: Parameter and buffer name -> tensor; those that share memory are written each.
         meta: JSON-able facts: family, size, input_size_hw, num_keypoints or num_classes, note.
 
     Returns:

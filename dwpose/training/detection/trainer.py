@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...models.yolox import YOLOX, yolox_config
 from ...weights.load import load_model
-from ..checkpoint import load_state, save_state, save_tensors
+from ...weights.readers import write_safetensors
+from ..checkpoint import load_state, save_state
 from ..schedule import WeightAverage, learning_rate, parameter_groups
 from .assign import Cells
 from .losses import detection_losses
@@ -105,7 +106,7 @@ def save_detector(path: Path, model: YOLOX, half: bool = False, note: str = "") 
         "num_classes": config.num_classes,
         "note": note,
     }
-    save_tensors(path, state, facts)
+    write_safetensors(path, state, facts)
 
 
 def _start_from(model: YOLOX, init: str) -> None:
