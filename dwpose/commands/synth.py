@@ -96,6 +96,12 @@ def add_parser(subparsers: Any) -> None:
             help="share of people with a ring around the neck (default 0.05)",
         )
         action.add_argument(
+            "--padded",
+            type=float,
+            default=0.04,
+            help="share of people in thick coats and suits (default 0.04)",
+        )
+        action.add_argument(
             "--poses", type=Path, help="a motion library (.npz); else made-up poses"
         )
         action.add_argument("--backgrounds", type=Path, help="a folder of photos without people")
@@ -122,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError("--count must be at least 1")
         if args.action == "render" and (args.first < 0 or not 0 <= args.seed < 1000):
             raise ValueError("--first must be at least 0, and --seed 0 to 999")
-        changes: dict[str, Any] = {"collars": args.collars}
+        changes: dict[str, Any] = {"collars": args.collars, "padded": args.padded}
         if args.framing != "mixed":
             changes["framing"] = tuple(float(name == args.framing) for name in FRAMING_NAMES)
         if args.clean:

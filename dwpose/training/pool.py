@@ -20,6 +20,7 @@ import torch
 from ..geometry import transform_points, warp_matrix
 from ..skeleton import FLIP_INDICES
 from .batch import RawBatch
+from .restyle import restyle
 from .shards import open_shards, save_shard
 
 SEEN, HIDDEN, OUTSIDE = 2, 1, 0
@@ -38,6 +39,7 @@ class VariationConfig:
         shift: largest shift as a share of the crop's size.
         colour: largest change of brightness and contrast as a share.
         drop: share of crops in which a rectangle is painted over.
+        style: share of crops whose manner is changed, see `restyle`.
         hidden_weight: weight of points that something covers.
         outside_weight: weight with which points beyond the crop are taught to be absent.
     """
@@ -49,6 +51,7 @@ class VariationConfig:
     shift: float = 0.08
     colour: float = 0.25
     drop: float = 0.2
+    style: float = 0.0
     hidden_weight: float = 0.5
     outside_weight: float = 0.15
 
@@ -142,6 +145,8 @@ class CropPool:
                 image, keypoints[i], visibility[i] = vary(
                     image, keypoints[i], visibility[i], rng, settings
                 )
+                if rng.random() < settings.style:
+                    image = restyle(image, self.image(int(rng.integers(len(self)))), rng)
             images[i] = image
         strength = np.array((settings.outside_weight, settings.hidden_weight, 1.0), np.float32)
         return {

@@ -127,7 +127,11 @@ class RenderedSource:
 
 
 def crop_sources(
-    pool: str | None, scenes: SyntheticConfig, ring: RingConfig, device: torch.device
+    pool: str | None,
+    scenes: SyntheticConfig,
+    ring: RingConfig,
+    device: torch.device,
+    variation: VariationConfig | None = None,
 ) -> Callable[[int], PoolSource | RenderedSource]:
     """Return what makes the crops of a run from its seed; processes of one run take several seeds.
 
@@ -136,16 +140,20 @@ def crop_sources(
         scenes: what is rendered then.
         ring: crops a batch and batches an epoch, and how rendered crops are kept.
         device: where they are rendered.
+        variation: how crops are varied each time they are shown.
 
     Raises:
         FileNotFoundError: the folder holds no crops.
-        ValueError: it holds crops of another padding than that of `scenes`.
+        ValueError: it holds crops of another padding than that of `scenes`, or crops rendered on
+            the way are to change their manner (`VariationConfig.style`), which is done on the CPU.
     """
     if pool:
         crops = CropPool(Path(pool), scenes.padding)
-        return lambda seed: PoolSource(crops, ring.batch, ring.epoch_length, seed)
+        return lambda seed: PoolSource(crops, ring.batch, ring.epoch_length, seed, variation)
+    if variation is not None and variation.style > 0:
+        raise ValueError("style is for crops of a pool: give pool, or leave style at 0")
     engine = SyntheticPeople(scenes, device)
-    return lambda seed: RenderedSource(engine, ring, seed)
+    return lambda seed: RenderedSource(engine, ring, seed, variation)
 
 
 def render_crops(engine: SyntheticPeople, count: int, seed: int) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ from dwpose.training.checkpoint import save_network
 from dwpose.training.distill import StageTwo, load_teacher
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
-from dwpose.training.pool import CropPool
+from dwpose.training.pool import CropPool, VariationConfig
 from dwpose.training.rendered import RingConfig, crop_sources
 from dwpose.training.supervised import StudentAlone, part_emphasis
 from dwpose.training.synthetic import SyntheticConfig
@@ -70,6 +70,7 @@ class Settings:
         pool: folder of rendered crops (`dwpose synth render`); "" renders them while learning,
             which takes a GPU.
         poses, backgrounds, reuse, ring, at_once: for that, as in `training/recipes/rendered.py`.
+        style: share of the pool's crops whose colours, light and texture are changed each time.
         held_out: folder of rendered crops that are never learned from; measured on, and used to
             put the scores on the usual scale at the end.
         iterations: length of the schedule, taken up to whole epochs of 250. May change when a run
@@ -98,6 +99,7 @@ class Settings:
     reuse: int = 4
     ring: int = 16384
     at_once: int = 1024
+    style: float = 0.0
     held_out: str = "runs/held_out"
     iterations: int = 4000
     measure_every: int = 1
@@ -153,7 +155,8 @@ def run(settings: Settings, folder: Path) -> None:
         capacity=settings.ring,
         epoch_length=length,
     )
-    crops = crop_sources(settings.pool, scenes, ring, ranks.device)
+    variation = VariationConfig(style=settings.style)
+    crops = crop_sources(settings.pool, scenes, ring, ranks.device, variation)
     torch.manual_seed(settings.seed)
     trainer = Trainer(
         _second(settings) if settings.teacher else _first(settings, held_out.size_hw, epochs),

@@ -39,6 +39,7 @@ class SyntheticConfig:
         padding, box_jitter, box_shift, whole_picture: see `camera.place_cameras`.
         photo_share: share of backgrounds that are photos, where there are any.
         collars: share of the subjects that have a ring around the neck, see `collars`.
+        padded: share of people in thick coats and suits, see `outfit.sample_outfits`.
         tables: share of the pictures a table fits into that get one before the subject.
         occluders: share of crops with something in front of the people.
         faults: whether blur, noise, JPEG and colour faults are added.
@@ -60,6 +61,7 @@ class SyntheticConfig:
     whole_picture: float = 0.13
     photo_share: float = 0.8
     collars: float = 0.05
+    padded: float = 0.04
     tables: float = 0.25
     occluders: float = 0.22
     faults: bool = True
@@ -72,7 +74,7 @@ class SyntheticConfig:
             raise ValueError(f'split must be "all", "train" or "val", got {self.split!r}')
         if len(self.framing) != 6 or min(self.framing) < 0 or sum(self.framing) <= 0:
             raise ValueError(f"framing must be six odds, not all zero, got {self.framing}")
-        for name in ("whole_picture", "photo_share", "collars", "tables", "occluders"):
+        for name in ("whole_picture", "photo_share", "collars", "padded", "tables", "occluders"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be 0 to 1, got {getattr(self, name)}")
         if self.supersample < 1:
@@ -197,7 +199,7 @@ class SyntheticPeople:
 
         shape = self.shapes[dice.integers(len(self.shapes), people)]
         shape = torch.cat([shape[:, :6], shape[:, 6:] + dice.normal(0.15, people, 58)], 1)
-        wear = sample_outfits(dice, people)
+        wear = sample_outfits(dice, people, config.padded)
         clothes = dress(body, wear)
         actions = sample_actions(body, dice, people)
         rest, heads = B.shape_body(body, shape, actions, clothes.push)
@@ -244,7 +246,7 @@ class SyntheticPeople:
             ss,
         )
         inverse_depth = drawn.inverse_depth
-        owner = rank_map(drawn, rank)
+        drawn_by = owner = rank_map(drawn, rank)
         if config.collars > 0:
             picture, inverse_depth, covered = lay_collars(
                 dice, view, points[subject], picture, inverse_depth, self.photos, config.collars
@@ -273,6 +275,8 @@ class SyntheticPeople:
         labelled = view.project(points, image_of)
         seen = self._visibility(labelled, image_of, inverse_depth, view)
         boxes = self._people_boxes(screen, drawn.used, image_of, view)
+        drawn_by = drawn_by.masked_fill(~inside, -1)
+        boxes = _with_pixels(boxes, drawn_by[image_of] == rank[:, None, None])
         return self._pack(picture, owner, labelled, seen, boxes, image_of, rank, view)
 
     def _within_picture(self, border: Tensor) -> Tensor:
@@ -354,3 +358,19 @@ class SyntheticPeople:
             framing=view.framing,
             owner=owner,
         )
+
+
+def _with_pixels(boxes: Tensor, drawn: Tensor) -> Tensor:
+    """Boxes [P,4] that reach all pixels, bool [P,H,W], of their people; zeros are no box yet.
+
+    Where somebody is cut off, vertices beyond the edge tell only roughly where the edge is met.
+    """
+    x, y = drawn.any(1).float(), drawn.any(2).float()
+    first = torch.stack([x.argmax(1), y.argmax(1)], 1)
+    last = torch.stack([x.flip(1).argmax(1), y.flip(1).argmax(1)], 1)
+    size = torch.tensor([x.shape[1], y.shape[1]], device=drawn.device)
+    pixels = torch.cat([first, size - 1 - last], 1).to(boxes.dtype)
+    both = torch.cat([torch.minimum(boxes, pixels)[:, :2], torch.maximum(boxes, pixels)[:, 2:]], 1)
+    some = (boxes[:, 2:] > boxes[:, :2]).all(1, keepdim=True)
+    seen = x.any(1, keepdim=True)
+    return torch.where(seen, torch.where(some, both, pixels), boxes)

@@ -74,8 +74,15 @@ class Outfits:
         )
 
 
-def sample_outfits(dice: Dice, people: int) -> Outfits:
-    """Draw what people wear, everyday clothes mostly."""
+def sample_outfits(dice: Dice, people: int, padded: float = 0.0) -> Outfits:
+    """Draw what people wear, everyday clothes mostly.
+
+    Args:
+        dice: random numbers.
+        people: how many.
+        padded: share of people in quilted coats and in the suits of astronauts, divers and
+            racers, which stand centimetres off the body.
+    """
 
     def one_of(odds: tuple[float, ...], ranges: tuple[tuple[float, float], ...]) -> Tensor:
         kind = dice.choice(odds, people)
@@ -116,6 +123,16 @@ def sample_outfits(dice: Dice, people: int) -> Outfits:
     hair = hair + (style >= 2) * dice.uniform(0.008, 0.024, people)
     cards = torch.where(style == 2, dice.uniform(0.62, 0.74, people), 2.0)
     cards = torch.where(style == 3, dice.uniform(0.3, 0.62, people), cards)
+    # All numbers are drawn for everybody, so that the share does not change the others.
+    coat = dice.chance(padded, people)
+    whole = coat & dice.chance(0.6, people)
+    loose_top = torch.where(coat, dice.uniform(0.03, 0.07, people), loose_top)
+    loose_bottom = torch.where(whole, dice.uniform(0.02, 0.05, people), loose_bottom)
+    sleeve = torch.where(coat, dice.uniform(0.9, 1.0, people), sleeve)
+    leg = torch.where(whole, dice.uniform(0.9, 1.0, people), leg)
+    hem = torch.where(coat, dice.uniform(-0.2, 0.1, people), hem)
+    neck = torch.where(coat, dice.uniform(0.97, 1.07, people), neck)
+    skirt = skirt & ~whole
     frequency = dice.normal(14.0, people, 4, 3)
     phase = dice.uniform(0, 6.2832, people, 4, 1)
     return Outfits(

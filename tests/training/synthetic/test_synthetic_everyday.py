@@ -178,6 +178,24 @@ def test_collars_stand_out_at_the_neck_only(body: bodies.Body) -> None:
     assert (label[more > 0] == TOP).all()
 
 
+def test_padded_coats_stand_off_the_body(body: bodies.Body) -> None:
+    from dwpose.training.synthetic.outfit import dress
+
+    everyday, padded = (sample_outfits(Dice(3), 64, share) for share in (0.0, 1.0))
+    assert (padded.loose_top >= 0.03).all()
+    assert (everyday.loose_top < 0.07).all()
+    assert everyday.loose_top.median() < 0.02
+    # Sleeves reach the wrists, and nothing else is drawn anew.
+    assert (padded.sleeve >= 0.9).all()
+    assert torch.equal(padded.hair, everyday.hair)
+    assert torch.equal(padded.phase, everyday.phase)
+    tops = garment(body.attributes, padded.cuts[0], -0.02) == TOP
+    tops &= body.part == bodies.TIGHTS
+    assert dress(body, padded).push[0, tops].mean() > 0.02
+    some = sample_outfits(Dice(3), 400, 0.25).loose_top
+    assert 0.15 < (some >= 0.03).float().mean() < 0.4
+
+
 def test_cloth_is_cut_from_the_photos(tmp_path) -> None:
     import cv2
     import numpy as np
