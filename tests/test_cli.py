@@ -41,6 +41,45 @@ def test_a_wrong_call_exits_with_2(argv: list[str]):
     assert _exit_code(argv) == 2
 
 
+@pytest.mark.parametrize(
+    ("call", "option", "numbers", "span"),
+    [
+        ("evaluate a.json --images .", "--nms-threshold", "5 -0.1 nan", "from 0 to 1"),
+        ("evaluate a.json --images .", "--worst-count", "-3 0", "of at least 1"),
+        ("evaluate a.json --images .", "--batch-size", "0", "of at least 1"),
+        ("evaluate a.json --images .", "--min-points", "-1 18", "from 0 to 17"),
+        ("evaluate a.json --images .", "--padding", "0 -1 inf nan", "above 0 to 10"),
+        ("evaluate-detector a.json --images .", "--score", "nan -1 2 x", "from 0 to 1"),
+        ("doctor", "--timeout", "0 -3 inf nan", "above 0 to 3600"),
+        ("data check .", "--open", "-1 2.5", "of at least 0"),
+        ("data ubody-frames .", "--workers", "0", "of at least 1"),
+        ("data ubody-frames .", "--jpeg", "0 101", "from 1 to 100"),
+        ("data preview -o a.png", "--count", "0", "of at least 1"),
+        ("data preview -o a.png", "--seed", "-1", "from 0 to"),
+        ("video a.mp4 -o b.mp4", "--track-id", "-1", "of at least 0"),
+        ("video a.mp4 -o b.mp4", "--batch", "0 x", "of at least 1"),
+        ("synth preview -o a.png", "--columns", "0", "of at least 1"),
+        ("synth preview -o a.png", "--padding", "0 inf", "above 0 to 10"),
+        ("synth preview -o a.png", "--seed", "-1 99999999999", "from 0 to"),
+        ("synth render -o pool", "--count", "0", "of at least 1"),
+        ("synth render -o pool", "--first", "-1 100000", "from 0 to 99999"),
+        ("synth render -o pool", "--seed", "-1 1000", "from 0 to 999"),
+        ("synth cutouts -o pool", "--first", "-1 100000", "from 0 to 99999"),
+        ("synth cutouts -o pool", "--seed", "-1 1000", "from 0 to 999"),
+        ("synth scenes -o a.png --cutouts pool", "--seed", "-1", "from 0 to"),
+        ("synth scenes -o a.png --cutouts pool", "--side", "31", "from 32 to 4096"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(
+    call: str, option: str, numbers: str, span: str, capsys: pytest.CaptureFixture[str]
+):
+    for number in numbers.split():
+        assert _exit_code([*call.split(), option, number]) == 2
+        error = capsys.readouterr().err
+        assert f"argument {option}: {number!r} is not a" in error
+        assert f"number {span}" in error
+
+
 def test_an_interrupt_ends_quietly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from .options import parse_count, whole
+
 if TYPE_CHECKING:
     from ..training.data import LabelledPeople
     from ..training.data.check import Finding
@@ -40,7 +42,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check.add_argument("--own", metavar="DIR", help="one's own photos and keypoint files")
     check.add_argument("--labels", metavar="FILE", help="name of the COCO file in it")
     check.add_argument(
-        "--open", type=int, default=100, metavar="N", help="pictures to open a set (default: 100)"
+        "--open",
+        type=whole(0),
+        default=100,
+        metavar="N",
+        help="pictures to open a set (default: 100)",
     )
 
     frames = actions.add_parser("ubody-frames", help="write the frames that training needs")
@@ -49,11 +55,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     frames.add_argument("--all", action="store_true", help="every frame, not every tenth")
     frames.add_argument(
         "--jpeg",
-        type=int,
+        type=whole(1, 100),
         metavar="QUALITY",
         help="write .jpg of this quality, 1 to 100, in place of .png: a fifth of the room",
     )
-    frames.add_argument("--workers", type=int, default=1, metavar="N", help="videos at a time")
+    frames.add_argument(
+        "--workers", type=parse_count, default=1, metavar="N", help="videos at a time"
+    )
 
     preview = actions.add_parser("preview", help="write a sheet of crops with their labels")
     preview.add_argument("-o", "--output", required=True, metavar="FILE", help="the picture")
@@ -62,8 +70,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     preview.add_argument("--ubody", metavar="UBODY_DIR", help="the folder UBody")
     preview.add_argument("--own", metavar="DIR", help="one's own photos and keypoint files")
     preview.add_argument("--labels", metavar="FILE", help="name of the COCO file in it")
-    preview.add_argument("--count", type=int, default=32, metavar="N", help="crops (default: 32)")
-    preview.add_argument("--seed", type=int, default=0, help="of order and variation (default: 0)")
+    preview.add_argument(
+        "--count", type=parse_count, default=32, metavar="N", help="crops (default: 32)"
+    )
+    preview.add_argument(
+        "--seed", type=whole(0, 2**31), default=0, help="of order and variation (default: 0)"
+    )
     preview.add_argument(
         "--pipeline",
         choices=("strong", "gentle", "plain"),
@@ -116,8 +128,6 @@ def _frames(args: argparse.Namespace) -> int:
     from ..training.data.ubody import SCENES
 
     root = Path(args.ubody)
-    if args.jpeg is not None and not 1 <= args.jpeg <= 100:
-        raise ValueError(f"--jpeg must be 1 to 100, got {args.jpeg}")
     scenes = args.scenes or SCENES
     unknown = [scene for scene in scenes if scene not in SCENES]
     if unknown:
@@ -155,8 +165,6 @@ def _preview(args: argparse.Namespace) -> int:
     height, _, width = args.size.lower().partition("x")
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise ValueError(f"--size must be HEIGHTxWIDTH such as 256x192, got {args.size}")
-    if args.count < 1:
-        raise ValueError("--count must be at least 1")
     people = _read(args)
     pipeline = {"strong": STRONG, "gentle": GENTLE, "plain": PLAIN}[args.pipeline]
     loader = build_loader(

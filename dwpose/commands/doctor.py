@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from .options import number
+
 if TYPE_CHECKING:
     from ..doctor import Report
 
@@ -33,7 +35,13 @@ def add_parser(subparsers: Any) -> None:
     add = parser.add_argument
     add("--json", action="store_true", help="as JSON")
     add("--offline", action="store_true", help="do not ask whether the model hub answers")
-    add("--timeout", type=float, default=3.0, metavar="S", help="wait for the hub (default: 3 s)")
+    add(
+        "--timeout",
+        type=number(0, 3600, above=True),
+        default=3.0,
+        metavar="S",
+        help="wait for the hub (default: 3 s)",
+    )
     add("--models-folder", metavar="DIR", help="where model files are kept")
 
 

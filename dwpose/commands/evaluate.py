@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .options import number, parse_count, whole
+
 if TYPE_CHECKING:
     from ..io.coco import CocoDataset
     from ..pipeline import DWPose
@@ -62,11 +64,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--runtime", choices=("auto", "torch", "onnxruntime"), default="auto")
     add("--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:1, mps ... (auto)")
     add("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto")
-    add("--batch-size", type=int, metavar="N", help="crops that go through the network at once")
+    add(
+        "--batch-size",
+        type=parse_count,
+        metavar="N",
+        help="crops that go through the network at once",
+    )
     add("--flip-test", action="store_true", help="average with the mirror image")
     add(
         "--padding",
-        type=float,
+        type=number(0, 10, above=True),
         metavar="FACTOR",
         help="by which boxes are enlarged to crops (default: what the network is for, 1.25 or 1.1)",
     )
@@ -74,7 +81,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     group = parser.add_argument_group("how to count")
     add = group.add_argument
     add("--nms", choices=("oks", "soft_oks", "none"), default="oks", help="of poses that are alike")
-    add("--nms-threshold", type=float, default=0.9, metavar="OKS", help="(default: 0.9)")
+    add(
+        "--nms-threshold",
+        type=number(0, 1),
+        default=0.9,
+        metavar="OKS",
+        help="0 to 1 (default: 0.9)",
+    )
     add(
         "--score",
         choices=("box_keypoint", "keypoint", "box"),
@@ -82,13 +95,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what ranks people (default: box score times mean keypoint score)",
     )
     add("--box-area", action="store_true", help="take 0.53 of the box for a person's area")
-    add("--min-points", type=int, default=6, metavar="N", help="labelled body points a person")
+    add(
+        "--min-points",
+        type=whole(0, 17),
+        default=6,
+        metavar="N",
+        help="labelled body points a person, of 17 (default: 6)",
+    )
 
     group = parser.add_argument_group("what to write")
     add = group.add_argument
     add("--json", metavar="FILE", help="also write the numbers to this file")
     add("--worst", metavar="DIR", help="also write a picture of the worst cases there")
-    add("--worst-count", type=int, default=24, metavar="N", help="people on it (default: 24)")
+    add(
+        "--worst-count",
+        type=parse_count,
+        default=24,
+        metavar="N",
+        help="people on it (default: 24)",
+    )
     parser.set_defaults(run=run)
 
 

@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 
+from .options import number
+
 EXAMPLES = """examples:
   dwpose evaluate-detector labels.json --images photos
   dwpose evaluate-detector person_keypoints_val2017.json --images val2017 --detector yolox-nano
@@ -33,7 +35,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--runtime", choices=("auto", "torch", "onnxruntime"), default="auto")
     add("--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:1, mps ... (auto)")
     add("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto")
-    add("--score", type=float, default=0.3, help="threshold of recall and precision (0.3)")
+    add(
+        "--score",
+        type=number(0, 1),
+        default=0.3,
+        help="threshold of recall and precision, 0 to 1 (0.3)",
+    )
     add("--json", metavar="FILE", help="also write the numbers to this file")
     parser.set_defaults(run=run)
 

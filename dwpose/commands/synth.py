@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .options import number, parse_count, whole
+
 _EPILOG = """\
 examples:
   dwpose synth preview -o sheet.png
@@ -46,8 +48,8 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="also write NAME_keypoints beside it with the points drawn, hidden ones darker",
     )
-    preview.add_argument("--count", type=int, default=32, help="crops (default 32)")
-    preview.add_argument("--columns", type=int, default=8, help="crops per row (default 8)")
+    preview.add_argument("--count", type=parse_count, default=32, help="crops (default 32)")
+    preview.add_argument("--columns", type=parse_count, default=8, help="crops per row (default 8)")
     preview.add_argument(
         "--framing",
         choices=("mixed", "full", "knees", "waist", "bust", "face", "hand"),
@@ -65,11 +67,14 @@ def add_parser(subparsers: Any) -> None:
     render.add_argument("-o", "--output", type=Path, required=True, help="folder of the pool")
     render.add_argument(
         "--count",
-        type=int,
+        type=parse_count,
         default=20480,
         help="crops, taken up to whole shards of 512 (default 20480)",
     )
-    render.add_argument("--first", type=int, default=0, help="number of the first shard")
+    render.add_argument(
+        "--first", type=whole(0, 99_999), default=0, help="number of the first shard"
+    )
+    render.add_argument("--seed", type=whole(0, 999), default=0, help="0 to 999 (default 0)")
     render.add_argument(
         "--split",
         choices=("all", "train", "val"),
@@ -77,15 +82,15 @@ def add_parser(subparsers: Any) -> None:
         help="which poses, bodies and backgrounds; train and val share none (default train)",
     )
     render.set_defaults(framing="mixed", clean=False)
+    preview.add_argument("--seed", type=whole(0, 2**31), default=0, help="at least 0 (default 0)")
     for action in (preview, render):
-        action.add_argument("--seed", type=int, default=0, help="any integer (default 0)")
         action.add_argument(
             "--size", default="256x192", help="crop HEIGHTxWIDTH, divisible by 16 (default 256x192)"
         )
         action.add_argument("--supersample", type=int, default=1, help="render larger and average")
         action.add_argument(
             "--padding",
-            type=float,
+            type=number(0, 10, above=True),
             default=1.25,
             help="a crop is the person's box enlarged by this, on average (default 1.25)",
         )
@@ -124,10 +129,6 @@ def run(args: argparse.Namespace) -> int:
         if size is None:
             raise ValueError(f"--size must be HEIGHTxWIDTH such as 256x192, got {args.size!r}")
         height, width = (int(side) for side in size.groups())
-        if args.count < 1:
-            raise ValueError("--count must be at least 1")
-        if args.action == "render" and (args.first < 0 or not 0 <= args.seed < 1000):
-            raise ValueError("--first must be at least 0, and --seed 0 to 999")
         changes: dict[str, Any] = {"collars": args.collars, "padded": args.padded}
         if args.framing != "mixed":
             changes["framing"] = tuple(float(name == args.framing) for name in FRAMING_NAMES)
@@ -167,8 +168,6 @@ def _render(args: argparse.Namespace, engine: Any) -> int:
 
 
 def _preview(args: argparse.Namespace, engine: Any) -> int:
-    if args.columns < 1:
-        raise ValueError("--columns must be at least 1")
     plain, dotted = [], []
     while len(plain) < args.count:
         batch = engine.sample(min(16, args.count - len(plain)), args.seed + len(plain))

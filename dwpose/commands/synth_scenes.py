@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .options import parse_count, whole
+
 
 def add_actions(actions: Any, epilog: str) -> None:
     """Add `cutouts` and `scenes` to the command's actions."""
@@ -15,7 +17,6 @@ def add_actions(actions: Any, epilog: str) -> None:
         parser = actions.add_parser(
             name, help=help, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        parser.add_argument("--seed", type=int, default=0, help="any integer (default 0)")
         return parser
 
     cutouts = add(
@@ -24,13 +25,16 @@ def add_actions(actions: Any, epilog: str) -> None:
         "goes on where it stopped",
     )
     cutouts.add_argument("-o", "--output", type=Path, required=True, help="folder of the shards")
+    cutouts.add_argument("--seed", type=whole(0, 999), default=0, help="0 to 999 (default 0)")
     cutouts.add_argument(
         "--count",
-        type=int,
+        type=parse_count,
         default=10240,
         help="pieces, taken up to whole shards of 256 (default 10240)",
     )
-    cutouts.add_argument("--first", type=int, default=0, help="number of the first shard")
+    cutouts.add_argument(
+        "--first", type=whole(0, 99_999), default=0, help="number of the first shard"
+    )
     cutouts.add_argument("--side", type=int, default=320, help="px, divisible by 16 (default 320)")
     cutouts.add_argument("--poses", type=Path, help="a motion library (.npz); else made-up poses")
     cutouts.add_argument("--device", default="cpu", help="torch device (default cpu)")
@@ -38,9 +42,10 @@ def add_actions(actions: Any, epilog: str) -> None:
     scenes = add("scenes", "write a sheet of scenes with everybody's box")
     scenes.add_argument("-o", "--output", type=Path, required=True, help="the picture to write")
     scenes.add_argument("--cutouts", type=Path, required=True, help="folder of rendered people")
-    scenes.add_argument("--count", type=int, default=24, help="scenes (default 24)")
-    scenes.add_argument("--columns", type=int, default=6, help="scenes per row (default 6)")
-    scenes.add_argument("--side", type=int, default=320, help="px (default 320)")
+    scenes.add_argument("--seed", type=whole(0, 2**31), default=0, help="at least 0 (default 0)")
+    scenes.add_argument("--count", type=parse_count, default=24, help="scenes (default 24)")
+    scenes.add_argument("--columns", type=parse_count, default=6, help="per row (default 6)")
+    scenes.add_argument("--side", type=whole(32, 4096), default=320, help="px (default 320)")
 
     for action in (cutouts, scenes):
         action.add_argument("--backgrounds", type=Path, help="a folder of photos without people")
@@ -55,8 +60,6 @@ def add_actions(actions: Any, epilog: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Render or preview; 0 when all went well, 1 with one sentence otherwise."""
     try:
-        if args.count < 1:
-            raise ValueError("--count must be at least 1")
         (_cutouts if args.action == "cutouts" else _scenes)(args)
     except (ValueError, OSError) as error:
         print(f"dwpose synth: {error}", file=sys.stderr)
@@ -100,8 +103,6 @@ def _scenes(args: argparse.Namespace) -> None:
     from ..training.detection.scenes import Composer, SceneConfig
     from .synth import write_sheet
 
-    if args.columns < 1 or args.side < 32:
-        raise ValueError("--columns must be at least 1 and --side at least 32")
     config = SceneConfig(backgrounds=args.backgrounds, split=args.split)
     composer = Composer(Cutouts(args.cutouts), config)
     batch = composer.batch(args.count, args.side, np.random.default_rng(args.seed))

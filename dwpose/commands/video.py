@@ -18,6 +18,7 @@ from .options import (
     open_model,
     parse_count,
     parse_strengths,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -135,7 +136,12 @@ def add_parser(subparsers: Any) -> None:
         "NAME=LENGTH,.. in heights of the torso",
     )
     add("--framing", choices=FRAMINGS, default="keep", help="where they stand then (keep)")
-    add("--track-id", type=int, metavar="N", help="retarget this person, and leave out the others")
+    add(
+        "--track-id",
+        type=whole(0),
+        metavar="N",
+        help="retarget this person, and leave out the others",
+    )
     add_models(parser)
 
 

@@ -337,7 +337,5 @@ def test_command_says_what_is_wrong(folder, model_file, capsys):
     assert main([*call, "--boxes", str(folder / "absent.json")]) == 2
     assert "absent.json" in capsys.readouterr().err
     assert main(["evaluate", str(folder / "absent.json"), *call[2:]]) == 2
-    assert main([*call, "--padding", "0"]) == 2
-    assert "padding must be above 0" in capsys.readouterr().err
     assert main([*call, "--boxes", "detector", "--detector", "none"]) == 2
     assert "no detector" in capsys.readouterr().err

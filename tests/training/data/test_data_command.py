@@ -105,7 +105,6 @@ def test_a_sheet_of_crops(make_coco, tmp_path: Path, capsys):
         ["check"],
         ["preview", "-o", "x.png"],
         ["preview", "-o", "x.png", "--own", ".", "--size", "big"],
-        ["preview", "-o", "x.png", "--own", ".", "--count", "0"],
     ],
 )
 def test_wrong_calls_are_one_sentence(wrong: list[str], capsys):
