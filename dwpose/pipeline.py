@@ -224,7 +224,8 @@ class DWPose:
             boxes: for each picture.
             masks: for each picture.
             on_batch: as in `__call__`.
-            names: what errors call a picture; "images[index]" when None.
+            names: what errors call the only picture; None numbers pictures, boxes and masks,
+                as in "images[index]".
             **options: see `PoseOptions`.
 
         Yields:
@@ -240,6 +241,10 @@ class DWPose:
                     f"{name} must be given for each picture, got {len(values)} "
                     f"for {len(images)} pictures"
                 )
+
+        def called(name: str, k: int) -> str:
+            return name if names else f"{name}[{k}]"
+
         total = len(images)
         done = 0
         chunk: list[ImageArray] = []
@@ -251,10 +256,10 @@ class DWPose:
             span = range(done, i + 1)
             given = None
             if boxes is not None:
-                given = [read_boxes(boxes[k], f"boxes[{k}]") for k in span]
+                given = [read_boxes(boxes[k], called("boxes", k)) for k in span]
             elif masks is not None:
                 given = [
-                    boxes_of_masks(masks[k], image.shape[:2], f"masks[{k}]")
+                    boxes_of_masks(masks[k], image.shape[:2], called("masks", k))
                     for k, image in zip(span, chunk, strict=True)
                 ]
             tick = None if on_batch is None else partial(on_batch, done, total)

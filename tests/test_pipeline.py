@@ -187,6 +187,8 @@ def test_boxes_of_the_caller_replace_the_detector(pose):
         pose([picture(A), picture(B)], boxes=[[A]])
     with pytest.raises(ValueError, match=r"boxes\[1\]"):
         pose([picture(A), picture(B)], boxes=[[A], [(5, 5, 1, 1)]])
+    with pytest.raises(ValueError, match=r"^boxes\b(?!\[)"):
+        pose(picture(A), boxes=[(5, 5, 1, 1)])
     with pytest.raises(ValueError, match="exclude"):
         pose(picture(A), boxes=A, masks=np.zeros((128, 128)))
 
@@ -199,8 +201,10 @@ def test_masks_of_the_caller(pose):
     np.testing.assert_array_equal(people.boxes.xyxy, [A, B])
     found = pose(np.stack([picture(A), picture(B)]), masks=masks)
     assert [p.boxes.xyxy.tolist() for p in found] == [[list(A)], [list(B)]]
-    with pytest.raises(ValueError, match="masks"):
+    with pytest.raises(ValueError, match="masks must"):
         pose(picture(A), masks=masks[:, :5])
+    with pytest.raises(ValueError, match=r"masks\[0\] must"):
+        pose([picture(A)], masks=[masks[:, :5]])
 
 
 def test_without_detector_it_crops_again_around_what_it_found(blind):

@@ -221,11 +221,11 @@ class Pictures(FrameSource):
 
     Args:
         images: of anything that `images.load_image` takes. An array is a batch [B, H, W, 3], or
-            [B, H, W] of grey pictures.
+            [B, H, W] of grey pictures; with a B of 3 or 4 it might be a picture, and is refused.
         fps: frames a second.
 
     Raises:
-        ValueError: fps is not 0.01 to 1000, or an array is a single picture.
+        ValueError: fps is not 0.01 to 1000, or an array is, or might be, a single picture.
     """
 
     def __init__(self, images: Iterable[Any], fps: float | None = None) -> None:
@@ -235,6 +235,11 @@ class Pictures(FrameSource):
             raise ValueError(
                 "frames must be several pictures, such as a batch [B, H, W, 3], got shape "
                 f"{shape}; put a single picture into a list"
+            )
+        if len(shape) == 3 and shape[0] in (3, 4):
+            raise ValueError(
+                f"frames of shape {shape} might be a picture with its channels first; move them "
+                "last and put the picture into a list, or give grey pictures as [B, H, W, 1]"
             )
         total = len(images) if hasattr(images, "__len__") else None  # pyright: ignore[reportArgumentType]
         self.images = images

@@ -226,6 +226,14 @@ def test_a_batch_of_grey_pictures_is_a_film():
     assert [f.image.shape for f in open_frames(np.zeros((2, 8, 9)))] == [(8, 9, 3)] * 2
 
 
+@pytest.mark.parametrize("count", [3, 4])
+def test_channels_first_are_no_grey_pictures(count):
+    with pytest.raises(ValueError, match="channels first; move them last"):
+        open_frames(np.zeros((count, 8, 9), np.uint8))
+    grey = np.zeros((count, 8, 9, 1), np.uint8)
+    assert [f.image.shape for f in open_frames(grey)] == [(8, 9, 3)] * count
+
+
 def test_sound_that_cannot_be_read_leaves_nothing(tmp_path):
     notes = tmp_path / "notes.txt"
     notes.write_text("no sound")
