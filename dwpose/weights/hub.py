@@ -46,6 +46,7 @@ from .transfer import (
     Patience,
     Report,
     download,
+    mark_of,
     probe,
     silent,
 )
@@ -150,10 +151,11 @@ def _fetch_into(target: Path, entry: ModelEntry, report: Report, patience: Patie
     for attempt in (1, 2):
         source, published = _download_any(entry, part, wanted, report, patience)
         _refuse_page(part, source)
-        actual = sha256_of(part)
+        # Reported as full all the while: the caller may cancel, and then the part is kept whole.
+        actual = sha256_of(part, lambda _, total: report(total, total))
         if (wanted or published or actual) == actual:
             break
-        part.unlink(missing_ok=True)
+        _discard(part)
         # Once more from the start: a stale part, or a proxy's page saved in place of the file.
         if attempt == 2:
             raise WeightsError(
@@ -161,6 +163,7 @@ def _fetch_into(target: Path, entry: ModelEntry, report: Report, patience: Patie
                 f"{str(wanted or published)[:12]}...; it was refused and removed. Try another "
                 "network or mirror, or report it if it stays so."
             )
+    mark_of(part).unlink(missing_ok=True)
     if zipped:
         part = _unpack(part, target, entry)
         actual = sha256_of(part)
@@ -177,12 +180,17 @@ def _fetch_into(target: Path, entry: ModelEntry, report: Report, patience: Patie
     return target
 
 
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    mark_of(part).unlink(missing_ok=True)
+
+
 def _refuse_page(part: Path, source: str) -> None:
     """Refuse a web page: without a published checksum nothing else would tell it from the file."""
     with part.open("rb") as stream:
         start = stream.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        part.unlink()
+        _discard(part)
         raise WeightsError(
             f"{source} sent a web page instead of the file, as networks do that want you to sign "
             "in first; open it in a browser, or try another network or proxy."

@@ -207,7 +207,7 @@ def download(
         part: File to fill; what it holds already is kept if it belongs to the same ``tag``.
         headers: Extra headers, such as a token.
         tag: What identifies the contents (a checksum or revision); a part of another one is
-            thrown away.
+            thrown away. It is noted beside the part, see `mark_of`.
         total: Size of the whole in bytes, if known.
         report: Called as bytes arrive, and while none do.
         patience: How long to try.
@@ -217,7 +217,7 @@ def download(
             the disk is full; ``part`` then keeps what arrived, except on a full disk.
     """
     patience = patience or Patience()
-    mark = part.with_name(part.name + ".json")
+    mark = mark_of(part)
     with disk_errors(part.parent, part):
         _keep_only(part, mark, {"url": url, "tag": tag})
     failures = 0
@@ -226,7 +226,6 @@ def download(
         try:
             with disk_errors(part.parent, part):
                 _receive(url, part, dict(headers or {}), total, report, patience.timeout_s)
-            mark.unlink(missing_ok=True)
             return
         except Interrupted as stop:
             after = part.stat().st_size if part.exists() else 0
@@ -237,6 +236,11 @@ def download(
                     f"({stop.reason}); try again later, what has arrived is kept."
                 ) from None
             pause(patience.wait_s(failures, stop.wait_s), partial(report, after, total))
+
+
+def mark_of(part: Path) -> Path:
+    """The file that says what a part belongs to; whoever moves or removes the part removes it."""
+    return part.with_name(part.name + ".json")
 
 
 def _host(url: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dwpose.weights import waiting
+from dwpose.weights import store, waiting
 from dwpose.weights.hub import fetch
 
 
@@ -56,6 +56,24 @@ def test_where_the_answer_stalls(hub, entry, body, quick, tmp_path):
     assert (tmp_path / "weights.onnx.part").stat().st_size == 100_000
     assert_right_afterwards(entry, body, quick, tmp_path)
     assert [headers.get("Range") for headers in hub.asked("GET")] == [None, "bytes=100000-"]
+
+
+def test_while_the_finished_download_is_hashed(hub, entry, body, quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "CHUNK_BYTES", 10_000)
+    full: list[int | None] = []
+
+    def cancel_in_the_middle(done: int, total: int | None) -> None:
+        full.extend([total] if done == total else [])
+        if len(full) == 5:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        fetch(entry(), tmp_path, cancel_in_the_middle, quick)
+    assert full == [len(body)] * 5
+    assert (tmp_path / "weights.onnx.part").read_bytes() == body
+    assert_right_afterwards(entry, body, quick, tmp_path)
+    assert len(hub.asked("GET")) == 1  # what had arrived was kept
+    assert not list(tmp_path.glob("*.part*"))
 
 
 @pytest.mark.parametrize("verb", ["heads", "gets"])
