@@ -23,6 +23,9 @@ Array: TypeAlias = npt.NDArray[Any]
 
 # Points this far out (pixels) are no points: they would overflow OpenCV's whole numbers.
 _FARTHEST: Final = 1e6
+# Most pixels of a canvas that a style enlarges to: a shorter side of 2160 and nearly 7 times as
+# much in the longer one. Only the canvas of a longer strip is smaller; it would take gigabytes.
+_MOST_PIXELS: Final = 32e6
 _NUM_POINTS: Final = RIGHT_TOE + 1
 _RIGHT_SHOULDER, _LEFT_SHOULDER = 2, 5
 _BIG_TOES, _SMALL_TOES = [18, 21], [19, 22]  # left, right
@@ -32,7 +35,8 @@ def canvas_hw(style: PoseStyle, size_hw: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the canvas that a picture of this size is drawn on."""
     if style.canvas_short_side is None:
         return size_hw
-    grow = style.canvas_short_side / min(size_hw)
+    most = (_MOST_PIXELS / (size_hw[0] * size_hw[1])) ** 0.5
+    grow = min(style.canvas_short_side / min(size_hw), most)
     return int(size_hw[0] * grow), int(size_hw[1] * grow)
 
 

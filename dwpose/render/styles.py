@@ -109,8 +109,8 @@ class PoseStyle:
         inside_only: dots and hand lines that leave the canvas are dropped, not cut.
         shortest_limb: shorter limbs (pixels) are not drawn.
         shapes: "opencv", or "comfy_core" for the shapes of ComfyUI core's own rasteriser.
-        canvas_short_side: drawn on a canvas with this shorter side, then resized bilinearly;
-            None: drawn at the output's size.
+        canvas_short_side: drawn on a canvas with this shorter side (a smaller one for strips longer
+            than 6.8 times their width), then resized bilinearly; None: at the output's size.
         swap_red_blue: the finished picture has red and blue exchanged.
         first_person_only: other people are left out.
         first_two_hands: draws the first two of [all left hands, all right hands].

@@ -13,6 +13,7 @@ from dwpose.render import (
     draw_pose_rgba,
     overlay,
 )
+from dwpose.render.points import canvas_hw
 from dwpose.skeleton import FACE, FEET, LEFT_HAND, RIGHT_HAND
 from dwpose.types import Boxes, People
 
@@ -368,6 +369,18 @@ def test_wrong_arrays_are_named():
         draw_keypoints(points.astype(int), scores, (5, 5))
     with pytest.raises(ValueError, match="image_hw must be at least"):
         draw_keypoints(points, scores, (0, 5))
+
+
+@pytest.mark.parametrize("hw", [(64, 20_000), (20_000, 64), (1, 16_384)])
+def test_the_large_canvas_of_a_strip_is_bounded(person, hw):
+    height, width = canvas_hw(STYLES[SOFT], hw)
+    assert 31e6 < height * width <= 32e6
+    assert draw_pose_map(person, hw, SOFT).shape == (*hw, 3)
+
+
+@pytest.mark.parametrize("hw", [(512, 512), (1080, 1920), (600, 4000), (4320, 7680), (9, 2)])
+def test_the_large_canvas_of_usual_sizes_is_2160_px(hw):
+    assert canvas_hw(STYLES[SOFT], hw) == tuple(int(side * (2160 / min(hw))) for side in hw)
 
 
 def test_tiny_canvas(person):
