@@ -126,12 +126,15 @@ def read_people(
     persons = _person_ids(document)
     for entry in document["annotations"]:
         try:
-            image = images.get(entry.get("image_id"), ())
-            other = persons and entry.get("category_id") not in persons
+            image = images.get(_number(entry.get("image_id")), ())
+            category = _number(entry.get("category_id"))
+            other = persons and category not in persons
         except (AttributeError, TypeError):  # no object, or a list in the place of a number
             builder.drop("annotation that cannot be read")
             continue
         if image is None or other:
+            if image and category is None:
+                builder.drop("annotation without category")
             continue
         reason = _add(builder, image, entry) if image else "annotation of an unknown picture"
         if reason:
@@ -147,10 +150,15 @@ def _person_ids(document: Mapping[str, Any]) -> set[Any]:
     """
     categories = document.get("categories")
     return {
-        entry.get("id")
+        _number(entry.get("id"))
         for entry in (categories if isinstance(categories, list) else ())
         if isinstance(entry, Mapping) and entry.get("name") == "person"
     }
+
+
+def _number(value: Any) -> Any:
+    """Return the number that an id means which was written as a text; others as they are."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def _add(

@@ -24,7 +24,7 @@ from .labels import LabelledPeople
 
 log = logging.getLogger("dwpose")
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _COLUMNS: Final = ("image_ids", "image_index", "ids", "boxes", "keypoints", "visible")
 
 

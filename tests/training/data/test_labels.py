@@ -101,6 +101,27 @@ def test_annotations_of_another_kind_are_counted(change):
     assert dict(people.dropped) == {"annotation that cannot be read": 1}
 
 
+def test_ids_written_as_texts_are_read():
+    labels = document(["a.jpg", "b.jpg", "c.jpg"])
+    labels["categories"] = [{"id": "1", "name": "person"}, {"id": "17", "name": "cat"}]
+    labels["images"][0]["id"] = "1"
+    labels["annotations"][0].update(id="101", image_id="1", category_id="1")
+    labels["annotations"][2]["category_id"] = "17"
+    people = people_of(labels)
+    assert people.ids.tolist() == [101, 102]
+    assert people.image_ids.tolist() == [1, 2]
+    assert not people.dropped
+
+
+def test_people_without_a_category_are_counted():
+    labels = document(["a.jpg", "b.jpg"])
+    labels["categories"] = [{"id": 1, "name": "person"}]
+    del labels["annotations"][0]["category_id"]
+    people = people_of(labels)
+    assert people.image_ids.tolist() == [2]
+    assert dict(people.dropped) == {"annotation without category": 1}
+
+
 def test_a_file_without_categories_is_read_all_the_same():
     # add_cat.py of DWPose writes the category into 14 of UBody's 15 files.
     assert len(people_of(document(["a.jpg", "b.jpg"]))) == 2
