@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; 0 at the end or when stopped, 1 for a bad loss, 2 for bad settings."""
+    """Run the command; 0 at the end or when stopped, 1 for a bad loss or worker, 2 for bad input."""
     from ..training.recipe import change, load_recipe
 
     try:
@@ -69,4 +69,11 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, ValueError, WeightsError) as fault:
         sys.stderr.write(f"dwpose train: {fault}\n")
         return 2
+    except RuntimeError as fault:
+        # Told of by torch: a worker that makes batches has ended, mostly for want of memory.
+        if not str(fault).startswith("DataLoader worker (pid"):
+            raise
+        said = str(fault).partition("\n")[0].rstrip(". ")
+        sys.stderr.write(f"dwpose train: {said}; use fewer workers if memory has run out\n")
+        return 1
     return 0

@@ -48,6 +48,26 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path):
         load_recipe(tmp_path / "none.py")
 
 
+def test_a_lost_worker_is_a_sentence_and_a_fault_of_ours_is_not(tmp_path, capsys):
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text(
+        "from dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\n"
+        "class Settings:\n"
+        "    says: str = ''\n"
+        "def run(settings, folder):\n"
+        "    raise RuntimeError(settings.says)\n"
+    )
+    call = ["train", str(recipe), "-o", str(tmp_path / "run"), "--set"]
+    assert main([*call, "says=DataLoader worker (pid 7) is killed by signal: Killed. "]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "dwpose train: DataLoader worker (pid 7) is killed by signal: Killed; use"
+    )
+    with pytest.raises(RuntimeError, match="shapes"):
+        main([*call, "says=shapes do not fit"])
+
+
 def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path, monkeypatch):
     pool = tmp_path / "pool"
     settings = {"pool": pool, "held_out": pool, "iterations": 3, "batch": 4}

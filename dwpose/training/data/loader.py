@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, TypedDict
@@ -26,6 +26,10 @@ log = logging.getLogger("dwpose")
 
 # Pictures in a row that cannot be read before it is no longer an accident.
 GIVE_UP_AFTER: Final = 50
+
+
+class UnreadablePhotos(OSError):
+    """Picture after picture could not be read."""
 
 
 class Sample(TypedDict):
@@ -91,7 +95,7 @@ class CropDataset(Dataset[Sample]):
             # Somebody else takes the place: batches stay whole, and the choice repeatable.
             index = int(rng.integers(len(self)))
         example, reason = next(iter(faults.items()))
-        raise RuntimeError(
+        raise UnreadablePhotos(
             f"{GIVE_UP_AFTER} pictures in a row could not be read, such as {example} ({reason}); "
             "see what is missing with: dwpose data check"
         )
@@ -135,6 +139,15 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         "id": torch.tensor([sample["id"] for sample in samples]),
         "faults": faults,
     }
+
+
+def _in_a_sentence(batches: Iterable[Any]) -> Iterator[Any]:
+    """Take what a worker raises without its traceback, at whose end the sentence stands."""
+    try:
+        yield from batches
+    except UnreadablePhotos as error:
+        sentence = str(error).rpartition(f"{UnreadablePhotos.__name__}: ")[2].strip()
+        raise UnreadablePhotos(sentence) from None
 
 
 def _start_worker(_: int) -> None:
@@ -191,12 +204,12 @@ class CropLoader:
             start: how many of its batches were seen already, for resuming within it.
 
         Raises:
-            RuntimeError: picture after picture could not be read.
+            UnreadablePhotos: picture after picture could not be read.
         """
         self._sampler.set_epoch(epoch, start)
         before = self.skipped
         # One pass at a time: the workers stay from epoch to epoch.
-        for batch in self._loader:
+        for batch in _in_a_sentence(self._loader):
             for path, reason in batch.pop("faults").items():
                 if path not in self.faults:
                     log.warning("skipped %s: %s", path, reason)
