@@ -19,6 +19,10 @@ examples:
       for training/recipes/builtin_lite.py, whose network wants boxes enlarged by 1.1
   dwpose synth cutouts -o runs/cutouts --poses body_poses_cmu.npz --backgrounds photos/
   dwpose synth scenes -o sheet.png --cutouts runs/cutouts --backgrounds photos/
+
+The same seed gives the same people where as many are rendered at once: 16 on a CPU, half a shard
+elsewhere; a folder goes on with the number that it began with. Camera noise and the last bit of a
+colour are each device's own.
 """
 # RGB of the dots: body and feet, face, left hand, right hand.
 _COLOURS = ((255, 60, 60), (0, 255, 255), (60, 255, 60), (255, 170, 0))
@@ -153,7 +157,9 @@ def run(args: argparse.Namespace) -> int:
 def _render(args: argparse.Namespace, engine: Any) -> int:
     from tqdm import tqdm
 
+    from ..training.pool import KINDS
     from ..training.render_pool import SHARD_SIZE, render_pool
+    from ..training.shards import rendered_at_once
 
     shards = range(args.first, args.first + -(-args.count // SHARD_SIZE))
     with tqdm(total=len(shards) * SHARD_SIZE, unit="crop") as bar:
@@ -162,7 +168,8 @@ def _render(args: argparse.Namespace, engine: Any) -> int:
             bar.update(SHARD_SIZE)
 
         # A GPU takes about as long for many as for a few.
-        batch = 16 if args.device == "cpu" else SHARD_SIZE // 2
+        usual = 16 if engine.device.type == "cpu" else SHARD_SIZE // 2
+        batch = rendered_at_once(args.output, KINDS) or usual
         render_pool(engine, args.output, shards, batch=batch, seed=args.seed, on_shard=advance)
     return 0
 

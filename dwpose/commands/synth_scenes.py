@@ -72,11 +72,13 @@ def _cutouts(args: argparse.Namespace) -> None:
 
     from ..training.detection.cutouts import (
         DEFAULT_BATCH,
+        KINDS,
         SHARD_SIZE,
         CutoutRenderer,
         render_cutouts,
     )
     from ..training.distributed import join
+    from ..training.shards import rendered_at_once
     from ..training.synthetic import SyntheticConfig
 
     size = (args.side, args.side)
@@ -84,8 +86,10 @@ def _cutouts(args: argparse.Namespace) -> None:
         size_hw=size, poses=args.poses, backgrounds=args.backgrounds, split=args.split
     )
     # A GPU takes about as long for many as for a few.
-    batch = DEFAULT_BATCH if args.device == "cpu" else SHARD_SIZE // 2
-    renderer = CutoutRenderer(config, str(join(args.device).device), batch)
+    device = join(args.device).device
+    usual = DEFAULT_BATCH if device.type == "cpu" else SHARD_SIZE // 2
+    batch = rendered_at_once(args.output, KINDS) or usual
+    renderer = CutoutRenderer(config, str(device), batch)
     shards = range(args.first, args.first + -(-args.count // SHARD_SIZE))
     with tqdm(total=len(shards) * SHARD_SIZE, unit="piece") as bar:
 

@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; 0 at the end or when stopped, 1 for a bad loss or worker, 2 for bad input."""
+    """Run the command; 0 at the end or when stopped, 1 for a bad loss or worker, else 2."""
     from ..training.recipe import change, load_recipe
 
     try:

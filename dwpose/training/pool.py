@@ -2,7 +2,7 @@
 
 A pool is a folder of shards, see `shards`: ``NAME.images.npy`` (uint8 [N, H, W, 3] RGB) and
 ``NAME.labels.npz`` (`keypoints` float32 [N, 133, 2] in crop pixels, `visibility` uint8 [N, 133]:
-0 outside the crop, 1 hidden, 2 seen; `padding` float, where it is known).
+0 outside the crop, 1 hidden, 2 seen; `padding` float and `at_once` integer, where known).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .restyle import restyle
 from .shards import open_shards, save_shard
 
 SEEN, HIDDEN, OUTSIDE = 2, 1, 0
-_KINDS = ("images", "labels")
+KINDS = ("images", "labels")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def write_shard(
     keypoints: npt.NDArray[Any],
     visibility: npt.NDArray[Any],
     padding: float | None = None,
+    at_once: int | None = None,
 ) -> None:
     """Add a shard to a pool; half-written files are never left under the final names.
 
@@ -73,12 +74,14 @@ def write_shard(
         keypoints: float [N, K, 2] in crop pixels.
         visibility: integer [N, K], 0 outside, 1 hidden, 2 seen.
         padding: crops are boxes enlarged by this; None where nobody knows.
+        at_once: how many were rendered at once; None where nobody knows.
     """
-    known = {} if padding is None else {"padding": np.array(padding)}
+    facts = {"padding": padding, "at_once": at_once}
+    known = {fact: np.array(value) for fact, value in facts.items() if value is not None}
     save_shard(
         folder,
         name,
-        _KINDS,
+        KINDS,
         images,
         keypoints=np.asarray(keypoints, np.float32),
         visibility=np.asarray(visibility, np.uint8),
@@ -101,7 +104,7 @@ class CropPool:
     def __init__(self, folder: Path, padding: float | None = None) -> None:
         self._images, labels = open_shards(
             folder,
-            _KINDS,
+            KINDS,
             f"no rendered crops in {folder}; make some with `dwpose synth render -o {folder}`",
         )
         self.keypoints = np.concatenate([part["keypoints"] for part in labels])

@@ -30,9 +30,10 @@ def render_pool(
     Args:
         engine: what renders.
         folder: the pool.
-        shards: numbers of the shards; each depends on `seed` and its number alone.
+        shards: numbers of the shards; each depends on its number, `seed` and `batch`, and, in
+            camera noise and rounding, on the device.
         shard_size: crops a shard, a multiple of `batch`.
-        batch: crops rendered at once.
+        batch: crops rendered at once; the shards say so, see `shards.rendered_at_once`.
         seed: below 1000.
         on_shard: called with the number of each shard that is there.
     """
@@ -48,6 +49,7 @@ def render_pool(
             weights = np.concatenate([part.weights.cpu() for part in parts])
             visibility[(visibility == HIDDEN) & (weights == 0)] = OUTSIDE
             keypoints = np.concatenate([part.keypoints.cpu() for part in parts])
-            write_shard(folder, name, images, keypoints, visibility, engine.config.padding)
+            padding = engine.config.padding
+            write_shard(folder, name, images, keypoints, visibility, padding, batch)
         if on_shard is not None:
             on_shard(number)

@@ -40,6 +40,17 @@ def save_shard(
     write_atomically(folder / f"{name}.{kinds[0]}.npy", pixels.getvalue())
 
 
+def rendered_at_once(folder: Path, kinds: tuple[str, str]) -> int | None:
+    """Return how many were rendered at once for a folder's first shard, where it says so.
+
+    Random numbers are drawn for so many together: another number gives other pictures.
+    """
+    for path in sorted(folder.glob(f"*.{kinds[1]}.npz"))[:1]:
+        with np.load(path) as labels:
+            return int(labels["at_once"]) if "at_once" in labels else None
+    return None
+
+
 def open_shards(
     folder: Path, kinds: tuple[str, str], missing: str
 ) -> tuple[list[npt.NDArray[np.uint8]], list[Any]]:

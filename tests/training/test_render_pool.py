@@ -47,6 +47,17 @@ def test_shards_continue_and_depend_on_their_number(tmp_path):
     np.testing.assert_array_equal(pool.visibility[:, :4], np.tile([2, 1, 0, 2], (12, 1)))
 
 
+def test_a_folder_goes_on_with_as_many_at_once_as_it_began_with(tmp_path, monkeypatch):
+    numbers = []
+    write = module.render_pool
+    monkeypatch.setattr(module, "render_pool", lambda *_, batch, **__: numbers.append(batch))
+    call = ["synth", "render", "-o", str(tmp_path), "--count", "1", "--size", "64x64"]
+    assert main([*call, "--device", "cpu"]) == 0
+    write(StandIn(), tmp_path, range(1), shard_size=8, batch=4)
+    assert main([*call, "--device", "cpu"]) == 0
+    assert numbers == [16, 4]
+
+
 def test_command_renders_a_pool_that_trains(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SHARD_SIZE", 16)
     monkeypatch.setattr(module.render_pool, "__defaults__", (16, 16, 0, None))

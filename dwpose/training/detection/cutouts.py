@@ -30,7 +30,7 @@ FRAMED: Final = 1
 
 SHARD_SIZE: Final = 256
 DEFAULT_BATCH: Final = 16
-_KINDS: Final = ("pixels", "pieces")
+KINDS: Final = ("pixels", "pieces")
 
 
 class CutoutRenderer:
@@ -107,7 +107,8 @@ def render_cutouts(
     Args:
         renderer: what renders.
         folder: where they go.
-        shards: numbers of the shards; each depends on `seed` and its number alone.
+        shards: numbers of the shards; each depends on its number, `seed` and the renderer's batch,
+            and, in camera noise and rounding, on the device.
         shard_size: pieces a shard, half of them of each kind.
         seed: below 1000.
         on_shard: called with the number of each shard that is there.
@@ -121,13 +122,18 @@ def render_cutouts(
                 found = renderer.sample(kind, (seed * 100_000 + number) * 1000 + step)
                 pieces += found
                 kinds += [kind] * len(found)
-            write_cutouts(folder, name, pieces[:shard_size], kinds[:shard_size])
+            pieces, kinds = pieces[:shard_size], kinds[:shard_size]
+            write_cutouts(folder, name, pieces, kinds, renderer.batch)
         if on_shard is not None:
             on_shard(number)
 
 
 def write_cutouts(
-    folder: Path, name: str, pieces: list[npt.NDArray[np.uint8]], kinds: list[int]
+    folder: Path,
+    name: str,
+    pieces: list[npt.NDArray[np.uint8]],
+    kinds: list[int],
+    at_once: int = DEFAULT_BATCH,
 ) -> None:
     """Add a shard; half-written files are never left under the final names.
 
@@ -136,10 +142,12 @@ def write_cutouts(
         name: stem of the shard's files.
         pieces: uint8 [H, W, 4] each.
         kinds: `WHOLE` or `FRAMED` of each.
+        at_once: how many were rendered at once.
     """
     pixels = np.concatenate([piece.reshape(-1, 4) for piece in pieces])
     hw = np.array([piece.shape[:2] for piece in pieces], np.int32).reshape(-1, 2)
-    save_shard(folder, name, _KINDS, pixels, hw=hw, kind=np.array(kinds, np.uint8))
+    labels = {"kind": np.array(kinds, np.uint8), "at_once": np.array(at_once)}
+    save_shard(folder, name, KINDS, pixels, hw=hw, **labels)
 
 
 class Cutouts:
@@ -158,7 +166,7 @@ class Cutouts:
     def __init__(self, folder: Path) -> None:
         self._pixels, about = open_shards(
             folder,
-            _KINDS,
+            KINDS,
             f"no rendered people in {folder}; make some with `dwpose synth cutouts -o {folder}`",
         )
         sizes = [part["hw"].prod(1) for part in about]
