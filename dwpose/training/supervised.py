@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -145,4 +145,29 @@ def copy_network(source: nn.Module, like: RTMPose) -> RTMPose:
     """Return a fresh network in eval mode with the weights of `source`, on the device of `like`."""
     model = RTMPose(like.config).to(next(like.parameters()).device)
     model.load_state_dict(source.state_dict())
+    return model.eval()
+
+
+def mean_network(networks: Sequence[RTMPose]) -> RTMPose:
+    """Return a network of the mean weights and statistics of several, in eval mode.
+
+    A "model soup" (Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models
+    improves accuracy without increasing inference time", ICML 2022): it does about what the mean
+    of their answers does, if one began where another was.
+
+    Args:
+        networks: at least one, all of one configuration.
+
+    Raises:
+        ValueError: they are of different shapes.
+    """
+    first = networks[0]
+    if any(network.config != first.config for network in networks):
+        kinds = ", ".join(f"{n.config.size} of {n.config.input_size_hw}" for n in networks)
+        raise ValueError(f"only networks of one shape have a mean, got {kinds}")
+    model = RTMPose(first.config).to(next(first.parameters()).device)
+    states = [network.state_dict() for network in networks]
+    for name, value in model.state_dict().items():
+        mean = torch.stack([state[name].double() for state in states]).mean(0)
+        value.copy_(mean.to(value.dtype))
     return model.eval()

@@ -94,7 +94,8 @@ def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path, monkeypa
         "dwpose.training.rendered.SyntheticPeople",
         lambda config, device: rendered.append(config) or SyntheticPeople(config, device),
     )
-    settings |= {"pool": "", "ring": 4, "frozen": 2, "init": folder / "model.safetensors"}
+    trained = folder / "model.safetensors"
+    settings |= {"pool": "", "ring": 4, "frozen": 2, "init": f"{trained},{trained}"}
     sets = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
     assert main(["train", str(RECIPES / "builtin_lite.py"), "-o", str(third), *sets]) == 0
     assert [(config.padding, config.split) for config in rendered] == [(1.1, "train")]

@@ -9,7 +9,12 @@ torch = pytest.importorskip("torch")
 from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config  # noqa: E402
 from dwpose.skeleton import PARTS  # noqa: E402
 from dwpose.training.batch import encode_labels  # noqa: E402
-from dwpose.training.supervised import EMPHASIS, StudentAlone, part_emphasis  # noqa: E402
+from dwpose.training.supervised import (  # noqa: E402
+    EMPHASIS,
+    StudentAlone,
+    mean_network,
+    part_emphasis,
+)
 
 SIZE_HW = (64, 64)
 POINTS = 133
@@ -65,3 +70,22 @@ def test_parts_are_stressed_by_factors_of_mean_one():
     assert ratio.tolist() == pytest.approx([EMPHASIS["body"] / EMPHASIS["face"]])
     flat = part_emphasis({"feet": 1.0})
     assert flat.unique().tolist() == [1]
+
+
+def test_networks_have_a_mean():
+    torch.manual_seed(1)
+    first, second = network(), network()
+    with torch.no_grad():
+        for value in second.state_dict().values():
+            value.add_(2)
+    mean = mean_network([first, second])
+    state = first.state_dict()
+    for name, value in mean.state_dict().items():
+        assert value.dtype == state[name].dtype
+        torch.testing.assert_close(value, state[name] + 1)
+    assert not mean.training
+    assert all(parameter.requires_grad for parameter in mean.parameters())
+    for name, value in mean_network([first]).state_dict().items():
+        assert torch.equal(value, state[name])
+    with pytest.raises(ValueError, match="one shape"):
+        mean_network([first, network("s")])

