@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..io.atomic import write_atomically
+from ..weights.load import load_model
 from ..weights.readers import write_safetensors
 
 
@@ -39,6 +41,20 @@ def save_network(path: Path, model: nn.Module, half: bool = False, note: str = "
     if half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     write_safetensors(path, state, network_metadata(model, note))
+
+
+def earlier_notes(models: Iterable[str]) -> str:
+    """What trained networks say of themselves, for the note of a run that goes on from them.
+
+    Args:
+        models: ids or files, as `load_model` takes them.
+
+    Returns:
+        " (before: NOTE)", or "" where none says anything.
+    """
+    notes = dict.fromkeys(str(load_model(model).meta.get("note", "")) for model in models)
+    said = ", and ".join(note for note in notes if note)
+    return said and f" (before: {said})"
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

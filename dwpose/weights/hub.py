@@ -152,7 +152,7 @@ def _fetch_into(target: Path, entry: ModelEntry, report: Report, patience: Patie
         source, published = _download_any(entry, part, wanted, report, patience)
         _refuse_page(part, source)
         # Reported as full all the while: the caller may cancel, and then the part is kept whole.
-        actual = sha256_of(part, lambda _, total: report(total, total))
+        actual = sha256_of(part, lambda done, total: report(total or done, total))
         if (wanted or published or actual) == actual:
             break
         _discard(part)

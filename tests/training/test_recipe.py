@@ -84,6 +84,10 @@ def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path, monkeypa
     assert main(["train", str(RECIPES / "builtin_lite.py"), "-o", str(second), *sets]) == 0
     after = load_model(second / "builtin-lite.safetensors")
     assert after.meta["note"].startswith("trained on 12 rendered crops in the second stage; scores")
+    # It says what its teacher said of itself, and so does the state on the way.
+    assert after.meta["note"].endswith(" (before: trained on rendered crops; 3 of 3 iterations)")
+    on_the_way = load_model(second / "model.safetensors").meta["note"]
+    assert "(before: trained on rendered crops; 3 of 3 iterations); 3 of 3" in on_the_way
     for key, value in made.module.backbone.state_dict().items():
         assert torch.equal(after.module.backbone.state_dict()[key], value)
     assert not torch.equal(after.module.head.cls_x.weight, made.module.head.cls_x.weight)

@@ -27,6 +27,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from dwpose.training.checkpoint import earlier_notes
 from dwpose.training.detection.calibrate import score_shift, shift_scores
 from dwpose.training.detection.cutouts import Cutouts
 from dwpose.training.detection.scenes import Composer, SceneConfig
@@ -103,6 +104,7 @@ def run(settings: Settings, folder: Path) -> None:
     shift_scores(network, shift)
     scenes_seen = trainer.iteration * settings.batch
     note = f"trained on {scenes_seen} composed scenes; logits of scores plus {shift:.2f}"
+    note += earlier_notes(filter(None, [settings.init]))
     path = folder / "builtin-det.safetensors"
     save_detector(path, network, half=True, note=note)
     log.info("%s: %s", path, note)

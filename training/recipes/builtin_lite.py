@@ -37,7 +37,7 @@ import torch
 from dwpose.models.efficientnet import EfficientNetLite
 from dwpose.models.rtmpose import LITE, RTMPose, rtmpose_config
 from dwpose.training.calibrate import scale_scores, score_gain
-from dwpose.training.checkpoint import save_network
+from dwpose.training.checkpoint import earlier_notes, save_network
 from dwpose.training.distill import StageTwo, load_teacher
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
@@ -126,6 +126,7 @@ def run(settings: Settings, folder: Path) -> None:
     # At least two, so that a dry run fades too.
     length = max(1, min(EPOCH, settings.iterations // 2))
     epochs = -(-settings.iterations // length)
+    before = earlier_notes(filter(None, (*settings.init.split(","), settings.teacher)))
     config = TrainConfig(
         learner=LearnerConfig(
             rate=settings.rate,
@@ -136,7 +137,7 @@ def run(settings: Settings, folder: Path) -> None:
             compile=settings.compile,
         ),
         epochs=epochs,
-        note="trained on rendered crops",
+        note=f"trained on rendered crops{before}",
         measure_every=settings.measure_every,
         best_by="pck",
         log_every=min(10, length),
@@ -177,7 +178,7 @@ def run(settings: Settings, folder: Path) -> None:
     scale_scores(network, gain)
     seen = trainer.iteration * settings.batch * ranks.world
     stage = " in the second stage" if settings.teacher else ""
-    note = f"trained on {seen} rendered crops{stage}; scores times {gain:.3f}"
+    note = f"trained on {seen} rendered crops{stage}; scores times {gain:.3f}{before}"
     path = folder / "builtin-lite.safetensors"
     save_network(path, network, half=True, note=note)
     log.info("%s: %s", path, note)

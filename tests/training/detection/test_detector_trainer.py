@@ -144,4 +144,8 @@ def test_recipe(tmp_path: Path, folder: Path):
     recipe.run(settings, tmp_path / "run")
     shipped = tmp_path / "run" / "builtin-det.safetensors"
     assert shipped.stat().st_size < 4e6
-    assert "4 composed scenes" in load_model(shipped).meta["note"]
+    note = load_model(shipped).meta["note"]
+    assert "4 composed scenes" in note
+    recipe.run(change(settings, [f"init={shipped}"]), tmp_path / "more")
+    after = load_model(tmp_path / "more" / "builtin-det.safetensors").meta["note"]
+    assert after.endswith(f" (before: {note})")
