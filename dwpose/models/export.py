@@ -19,11 +19,8 @@ from torch import nn
 from ..geometry import BOX_PADDING
 from .fold import fold_batchnorm
 from .rtmpose import RTMPose
+from .usage import PADDING_KEY
 from .yolox import YOLOX
-
-PADDING_KEY = "dwpose.padding"
-"""Metadata of a file whose network is for other crops than the official ones, see
-`RTMPoseConfig.padding`."""
 
 
 def export_onnx(

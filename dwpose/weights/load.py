@@ -342,7 +342,7 @@ def _describe_onnx(path: Path) -> tuple[Role, tuple[int, int] | None, float]:
     """Role, input size and padding of a file, from the ends of its graph and from its metadata."""
     import onnx
 
-    from ..models.export import PADDING_KEY
+    from ..models.usage import PADDING_KEY
 
     try:
         model = onnx.load(str(path), load_external_data=False)
