@@ -140,7 +140,10 @@ def _yolox_like(shapes: Shapes, graph: Graph) -> YOLOX | None:
         height, width = (n or usual[0] for n in known) if len(known) == 2 else usual
         if height % 32 or width % 32 or shapes[-1][0] < 1:
             return None
-        config = YOLOXConfig(size, deepen, widen, depthwise, shapes[-1][0], (height, width))
+        config = YOLOXConfig(
+            size, deepen, widen, depthwise, shapes[-1][0], (height, width),
+            graph.usage.rough_boxes,
+        )  # fmt: skip
         with torch.device("meta"):
             module = fold_batchnorm(YOLOX(config))
         if _shapes(_yolox_layers(module)) == shapes:
