@@ -74,6 +74,7 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
 
     try:
         model = onnx.load(str(file))
+        usage = Usage.of_notes({entry.key: entry.value for entry in model.metadata_props})
         if model.functions:  # torch's newer exporter writes some operators as functions
             import onnx.inliner
 
@@ -124,7 +125,7 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
         constants,
         tuple(_port(v) for v in model.graph.input if v.name not in constants),
         tuple(_port(v) for v in model.graph.output),
-        Usage.of_notes({entry.key: entry.value for entry in model.metadata_props}),
+        usage,
     )
 
 
