@@ -17,14 +17,7 @@ import numpy.typing as npt
 from .crop import crop_matrices
 from .heatmap import decode_heatmaps, merge_flipped_heatmaps
 from .runtimes.crops import write_crop, write_crop_bytes
-from .runtimes.session import (
-    Outputs,
-    Session,
-    box_padding,
-    is_builtin,
-    pick_batch_size,
-    runs_on_gpu,
-)
+from .runtimes.session import Outputs, Session, pick_batch_size, runs_on_gpu, usage_of
 from .runtimes.threads import in_parallel, overlap
 from .simcc import SPLIT, decode
 from .skeleton import FLIP_INDICES, NUM_KEYPOINTS
@@ -79,8 +72,8 @@ class Estimator:
             does so on a GPU ("cuda") where it can be done.
 
     Attributes:
-        flip_test: what a call does that leaves it open: on with the built-in network, which
-            costs little; on photos it gains little by now, see weights/builtin/README.md.
+        flip_test: what a call does that leaves it open: on with networks of the built-in's kind,
+            which costs little; on photos it gains little by now, see weights/builtin/README.md.
 
     Raises:
         ValueError: the session leaves the input size open, batch_size is below one, or on_device
@@ -99,7 +92,8 @@ class Estimator:
     ) -> None:
         if session.input_size_hw is None:
             raise ValueError("session must state its input size; a pose network has a fixed one")
-        padding = box_padding(session) if padding is None else padding
+        usage = usage_of(session)
+        padding = usage.padding if padding is None else padding
         if not padding > 0:
             raise ValueError(f"padding must be above 0, got {padding}")
         self.session = session
@@ -107,7 +101,7 @@ class Estimator:
         self.padding = padding
         self.split = split
         self.udp = udp
-        self.flip_test = is_builtin(session)
+        self.flip_test = usage.flip_test
         self.batch_size = pick_batch_size(session, batch_size, on_cpu=4, elsewhere=32)
         # Room for a batch, of floats or for the device of bytes.
         self._spare: list[npt.NDArray[Any]] = []
@@ -135,7 +129,7 @@ class Estimator:
             images: uint8 [H, W, 3] RGB each.
             boxes: the people of each picture.
             flip_test: also look at the mirror image and average; twice the work, a little
-                more accurate. None does so with the built-in network alone.
+                more accurate. None does so with networks of the built-in's kind alone.
             on_batch: called after each run of the network; what it raises ends the work.
 
         Returns:

@@ -20,7 +20,7 @@ from .io.boxes import boxes_of_masks, read_boxes
 from .io.images import CHUNK_PIXELS, ImageArray, is_batch, load_image, split_batch
 from .pose_options import ORDERS, PoseOptions
 from .runtimes.pretrained import open_models
-from .runtimes.session import RuntimeInfo, Session, is_builtin
+from .runtimes.session import RuntimeInfo, Session, usage_of
 from .search import find_one_person, find_people
 from .second_look import look_again
 from .types import DEFAULT_THRESHOLD, Boxes, People
@@ -44,7 +44,7 @@ class DWPose:
     Attributes:
         estimator, detector, notice: as given.
         searches: whether boxes are no more than where a search starts: without a detector, or with
-            the built-in one; see `search`.
+            one whose file says so, as the built-in's does; see `search`.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class DWPose:
         self.estimator = estimator
         self.detector = detector
         self.notice = notice
-        self.searches = detector is None or is_builtin(detector.session)
+        self.searches = detector is None or usage_of(detector.session).rough_boxes
 
     @classmethod
     def from_pretrained(

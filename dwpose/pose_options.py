@@ -16,7 +16,7 @@ class PoseOptions:
 
     Attributes:
         flip_test: also look at mirror images and average; slower, a little more accurate. None
-            does so with the built-in pose network alone.
+            does so with pose networks of the built-in's kind alone.
         order: "left-to-right" (of box centres), "size" (largest box first), "score" (best pose
             first) or "given" (as boxes came). "auto" is "given" for boxes and masks of the
             caller and "left-to-right" for those that were found.

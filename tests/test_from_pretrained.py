@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,6 +69,31 @@ def test_the_built_in_network_is_known_as_such(model_files, runtime):
     poser, _ = model_files
     assert DWPose.from_pretrained("builtin-lite", None, runtime=runtime).estimator.flip_test
     assert not DWPose.from_pretrained(poser, None, runtime=runtime).estimator.flip_test
+
+
+_WITHOUT_TORCH = """
+import sys
+import numpy as np
+from dwpose.pipeline import DWPose
+model = DWPose.from_pretrained(*sys.argv[1:], runtime="onnxruntime", device="cpu")
+model(np.zeros((80, 60, 3), np.uint8))
+model(np.zeros((80, 60, 3), np.uint8), boxes=[(10, 10, 50, 70)])
+assert "torch" not in sys.modules, "torch was imported"
+"""
+
+
+def test_onnx_files_on_onnxruntime_do_without_torch(tmp_path):
+    for library in ("torch", "onnx", "onnxruntime"):
+        pytest.importorskip(library)
+    from dwpose.models.export import export_onnx
+    from dwpose.models.rtmpose import RTMPose, rtmpose_config
+    from dwpose.models.yolox import YOLOX, yolox_config
+
+    poser = export_onnx(RTMPose(rtmpose_config("t", (64, 64))), tmp_path / "pose.onnx")
+    finder = export_onnx(YOLOX(yolox_config("nano", 80, (64, 64))), tmp_path / "find.onnx")
+    call = [sys.executable, "-c", _WITHOUT_TORCH, str(poser), str(finder)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_mode_reaches_both_networks(model_files):

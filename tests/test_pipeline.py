@@ -8,6 +8,7 @@ import pytest
 from dwpose.detector import PersonDetector
 from dwpose.estimator import Estimator
 from dwpose.io.images import save_image
+from dwpose.models.usage import Usage
 from dwpose.pipeline import DWPose, arrange, pose_scores, remove_duplicates
 from dwpose.runtimes.session import RuntimeInfo
 from dwpose.search import find_one_person, first_windows
@@ -299,7 +300,7 @@ def test_fallback_looks_at_the_whole_picture_only_when_told(pose):
 
 def test_who_was_boxed_and_is_in_the_whole_picture_too_counts_once():
     finder = Finder()
-    finder.builtin = True
+    finder.usage = Usage(rough_boxes=True)
     people = DWPose(Estimator(Poser()), PersonDetector(finder))(picture(A))
     assert len(people) == 1
     np.testing.assert_allclose(people.keypoints[0, 0], A[:2], atol=3)

@@ -97,6 +97,7 @@ def convert(
         meta["num_keypoints"] = module.config.num_keypoints
     else:
         meta["num_classes"] = module.config.num_classes
+        meta["rough_boxes"] = module.config.rough_boxes
     if model.entry is not None:
         meta |= {"source": model.entry.source, "licence": model.entry.licence}
     state = module.state_dict()

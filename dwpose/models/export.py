@@ -16,14 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..geometry import BOX_PADDING
 from .fold import fold_batchnorm
 from .rtmpose import RTMPose
 from .yolox import YOLOX
-
-PADDING_KEY = "dwpose.padding"
-"""Metadata of a file whose network is for other crops than the official ones, see
-`RTMPoseConfig.padding`."""
 
 
 def export_onnx(
@@ -32,7 +27,7 @@ def export_onnx(
     """Write a network to an ONNX file with folded batch norms and a dynamic batch.
 
     RTMPose gets ``input`` -> ``simcc_x``, ``simcc_y``, YOLOX ``images`` -> ``output``, as the
-    official DWPose files have.
+    official DWPose files have. What `Usage` says goes into the metadata.
 
     Args:
         module: `RTMPose` or `YOLOX`, folded or not; left as it is.
@@ -79,8 +74,7 @@ def export_onnx(
                 opset_version=opset,
                 **legacy,
             )
-        if isinstance(module, RTMPose) and module.config.padding != BOX_PADDING:
-            _note(partial, PADDING_KEY, str(module.config.padding))
+        _note(partial, module.config.usage.notes())
         os.replace(partial, target)
     except (ImportError, NotImplementedError, TypeError) as error:
         raise RuntimeError(
@@ -92,10 +86,13 @@ def export_onnx(
     return target
 
 
-def _note(path: Path, key: str, value: str) -> None:
-    """Add an entry to a file's metadata."""
+def _note(path: Path, notes: dict[str, str]) -> None:
+    """Add entries to a file's metadata."""
+    if not notes:
+        return
     import onnx
 
     model = onnx.load(str(path))
-    model.metadata_props.add(key=key, value=value)
+    for key, value in notes.items():
+        model.metadata_props.add(key=key, value=value)
     onnx.save(model, str(path))

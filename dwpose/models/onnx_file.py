@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import WeightsError
 from .onnx_ops import OPERATORS
 from .onnx_tensors import DTYPES, Node
+from .usage import Usage
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Graph:
         constants: Initialisers, Constant nodes and what follows from them alone.
         inputs: What the caller gives.
         outputs: What the caller gets.
+        usage: What the file says of its network's use.
     """
 
     file: str
@@ -48,6 +50,7 @@ class Graph:
     constants: dict[str, Tensor]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    usage: Usage
 
 
 def read_graph(path: str | os.PathLike[str]) -> Graph:
@@ -71,6 +74,7 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
 
     try:
         model = onnx.load(str(file))
+        usage = Usage.of_notes({entry.key: entry.value for entry in model.metadata_props})
         if model.functions:  # torch's newer exporter writes some operators as functions
             import onnx.inliner
 
@@ -121,6 +125,7 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
         constants,
         tuple(_port(v) for v in model.graph.input if v.name not in constants),
         tuple(_port(v) for v in model.graph.output),
+        usage,
     )
 
 

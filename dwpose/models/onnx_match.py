@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from . import rtmpose, yolox
 from .cspnext import STAGE_CHANNELS, CSPNeXt, CSPNeXtLayer
+from .efficientnet import STEM_CHANNELS
 from .fold import fold_batchnorm
 from .layers import scaled_width
 from .onnx_file import Graph
 from .onnx_tensors import Node
-from .rtmpose import RTMPose, RTMPoseConfig
+from .rtmpose import LITE, RTMPose, RTMPoseConfig
 from .yolox import YOLOX, CSPLayer, YOLOXConfig
 
 Layer = nn.Conv2d | nn.Linear
@@ -114,15 +115,16 @@ def _rtmpose_like(shapes: Shapes) -> RTMPose | None:
     attention_dim = uv[0] - 2 * inner
     if any(n % 32 for n in input_size_hw) or attention_dim < 1 or inner % dim:
         return None
-    if mlp[1] != input_size_hw[0] * input_size_hw[1] // 1024:
-        return None
-    for size, (deepen, widen) in rtmpose.SIZES.items():
-        if shapes[0][0] != scaled_width(STAGE_CHANNELS[0], widen) // 2:
+    for size, (deepen, widen) in {**rtmpose.SIZES, LITE: (1.0, 1.0)}.items():
+        stem = STEM_CHANNELS if size == LITE else scaled_width(STAGE_CHANNELS[0], widen) // 2
+        if shapes[0][0] != stem:
             continue  # quicker than building each size
         config = RTMPoseConfig(
             size, deepen, widen, input_size_hw, final[0], split,
             dim, attention_dim, inner // dim, final[-1],
         )  # fmt: skip
+        if mlp[1] != config.map_hw[0] * config.map_hw[1]:
+            continue
         with torch.device("meta"):
             module = fold_batchnorm(RTMPose(config))
         if _shapes(_rtmpose_layers(module)) == shapes:
@@ -140,7 +142,10 @@ def _yolox_like(shapes: Shapes, graph: Graph) -> YOLOX | None:
         height, width = (n or usual[0] for n in known) if len(known) == 2 else usual
         if height % 32 or width % 32 or shapes[-1][0] < 1:
             return None
-        config = YOLOXConfig(size, deepen, widen, depthwise, shapes[-1][0], (height, width))
+        config = YOLOXConfig(
+            size, deepen, widen, depthwise, shapes[-1][0], (height, width),
+            graph.usage.rough_boxes,
+        )  # fmt: skip
         with torch.device("meta"):
             module = fold_batchnorm(YOLOX(config))
         if _shapes(_yolox_layers(module)) == shapes:
@@ -194,9 +199,7 @@ def _convs(*modules: nn.Module) -> Iterator[Layer]:
         yield from (part for part in module.modules() if isinstance(part, nn.Conv2d))
 
 
-def _rtmpose_layers(model: RTMPose) -> Iterator[Layer]:
-    backbone = model.backbone
-    assert isinstance(backbone, CSPNeXt)  # of the sizes that `_rtmpose_like` tries
+def _cspnext_layers(backbone: CSPNeXt) -> Iterator[Layer]:
     yield from _convs(backbone.stem)
     for stage in (backbone.stage1, backbone.stage2, backbone.stage3, backbone.stage4):
         for part in stage:
@@ -205,7 +208,14 @@ def _rtmpose_layers(model: RTMPose) -> Iterator[Layer]:
                 yield from _convs(part.attention, part.final_conv)
             else:
                 yield from _convs(part)
-    head = model.head
+
+
+def _rtmpose_layers(model: RTMPose) -> Iterator[Layer]:
+    backbone, head = model.backbone, model.head
+    if isinstance(backbone, CSPNeXt):
+        yield from _cspnext_layers(backbone)
+    else:  # the pyramid asks for its coarsest map first, behind which all blocks lie
+        yield from _convs(backbone.stem, backbone.blocks, *reversed(backbone.lateral), backbone.mix)
     yield head.final_layer
     for part in (head.mlp, head.gau.uv, head.gau.o, head.cls_x, head.cls_y):
         yield from (layer for layer in part.modules() if isinstance(layer, nn.Linear))

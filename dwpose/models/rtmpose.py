@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..geometry import BOX_PADDING
 from .cspnext import CSPNeXt
 from .efficientnet import EfficientNetLite
 from .rtmcc import RTMCCHead
+from .usage import Usage
 
 SIZES: dict[str, tuple[float, float]] = {
     "t": (0.167, 0.375),
@@ -30,8 +30,8 @@ LITE = "lite"
 
 _LITE_KERNEL = 5
 # Lite sees photos better through tighter crops than those of the official networks, see
-# weights/builtin/README.md, and has learned from such.
-_LITE_PADDING = 1.1
+# weights/builtin/README.md, and has learned from such. The mirror image helps it, and costs little.
+_LITE_USAGE = Usage(padding=1.1, flip_test=True)
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,14 @@ class RTMPoseConfig:
         return self.input_size_hw[0] // stride, self.input_size_hw[1] // stride
 
     @property
+    def usage(self) -> Usage:
+        """How this network is to be used."""
+        return _LITE_USAGE if self.size == LITE else Usage()
+
+    @property
     def padding(self) -> float:
         """Factor on people's boxes that makes the crops this network is for."""
-        return _LITE_PADDING if self.size == LITE else BOX_PADDING
+        return self.usage.padding
 
     @property
     def bins_wh(self) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import SPP, ConvBNAct, scaled_depth, scaled_width
+from .usage import Usage
 
 STRIDES = (8, 16, 32)
 """Strides of the three output maps, in the order of the output rows."""
@@ -49,6 +50,7 @@ class YOLOXConfig:
         depthwise: Depthwise-separable 3x3 convolutions (nano alone).
         num_classes: Classes C.
         input_size_hw: Usual input height and width in px; the network takes any multiple of 32.
+        rough_boxes: See `Usage`.
     """
 
     size: str
@@ -57,6 +59,7 @@ class YOLOXConfig:
     depthwise: bool = False
     num_classes: int = 80
     input_size_hw: tuple[int, int] = (640, 640)
+    rough_boxes: bool = False
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -71,6 +74,11 @@ class YOLOXConfig:
             )
         if self.num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
+
+    @property
+    def usage(self) -> Usage:
+        """How this network is to be used."""
+        return Usage(rough_boxes=self.rough_boxes)
 
 
 def yolox_config(

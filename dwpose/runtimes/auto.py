@@ -183,8 +183,7 @@ def open_session(
             tried.append(f"{plan.runtime} on {plan.device} failed: {error}")
             logger.debug("%s: %s", model, tried[-1])
             continue
-        session.padding = model.padding
-        session.builtin = model.entry is not None and model.entry.builtin
+        session.usage = model.usage
         logger.info("%s runs with %s", model, session.info)
         return session
     if not tried:

@@ -10,7 +10,7 @@ from ..models.export import export_onnx
 from ..weights.store import default_folder, sha256_of
 
 # Raise it whenever export_onnx writes something else for the same weights.
-_FORMAT = 2
+_FORMAT = 3
 
 
 def exported_path(weights: Path, half: bool = False) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import BOX_PADDING
+from ..models.usage import Usage
 from .session import Outputs, RuntimeInfo, RuntimeUnavailable, run_split
 
 # Device names people use, and the providers that serve them, best first. TensorRT compiles for
@@ -58,8 +58,7 @@ class OnnxSession:
     Attributes:
         info, input_size_hw, max_batch, input_dtype: see `session.Session`. `max_batch` is 1
             for a graph whose batch is fixed at one.
-        output_shapes, builtin, padding: see `session.output_shapes`, `session.is_builtin` and
-            `session.box_padding`.
+        output_shapes, usage: see `session.output_shapes` and `session.usage_of`.
 
     Raises:
         ValueError: the device name is unknown.
@@ -97,8 +96,7 @@ class OnnxSession:
         )
         precision = "fp16" if self._dtype is np.float16 else "fp32"
         self.info = RuntimeInfo("onnxruntime", device, precision, reason)
-        self.builtin = False
-        self.padding = BOX_PADDING
+        self.usage = Usage()
 
     def __call__(self, images: npt.NDArray[np.float32]) -> Outputs:
         """Run the network; see `session.Session`."""

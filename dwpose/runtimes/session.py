@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import BOX_PADDING
+from ..models.usage import Usage
 
 Outputs = tuple[npt.NDArray[Any], ...]
 
@@ -79,14 +79,9 @@ def output_shapes(session: Session) -> tuple[tuple[int | None, ...], ...]:
     return tuple(getattr(session, "output_shapes", ()))
 
 
-def box_padding(session: Session) -> float:
-    """Factor on people's boxes that makes the crops a pose network is for; 1.25 unless it says."""
-    return float(getattr(session, "padding", BOX_PADDING))
-
-
-def is_builtin(session: Session) -> bool:
-    """Tell whether the network is one of the package's own small ones, which need some help."""
-    return bool(getattr(session, "builtin", False))
+def usage_of(session: Session) -> Usage:
+    """How a network is to be used, which its file says; as the official ones unless it does."""
+    return getattr(session, "usage", Usage())
 
 
 def run_split(

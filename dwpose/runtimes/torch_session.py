@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..geometry import BOX_PADDING
 from ..models.fold import fold_batchnorm
+from ..models.usage import Usage
 from .graphs import Forward, make_forward
 from .session import Outputs, RuntimeInfo, RuntimeUnavailable, run_split
 
@@ -38,8 +38,7 @@ class TorchSession:
 
     Attributes:
         info, input_size_hw, max_batch, input_dtype: see `session.Session`.
-        output_shapes, builtin, padding: see `session.output_shapes`, `session.is_builtin` and
-            `session.box_padding`.
+        output_shapes, usage: see `session.output_shapes` and `session.usage_of`.
         module: the folded network, on the device. `move` puts it elsewhere; whoever moves it
             otherwise calls `settle` before the next run.
         layout: the memory format that the network runs in.
@@ -68,8 +67,7 @@ class TorchSession:
         inputs = getattr(module, "inputs", ())
         self.max_batch: int | None = inputs[0].shape[0] if inputs and inputs[0].shape else None
         self.input_dtype = "uint8" if [i.dtype for i in inputs] == [torch.uint8] else "float32"
-        self.builtin = False
-        self.padding = float(getattr(getattr(module, "config", None), "padding", BOX_PADDING))
+        self.usage: Usage = getattr(getattr(module, "config", None), "usage", Usage())
         self.output_shapes = tuple(port.shape for port in getattr(module, "outputs", ()))
         self._precision, self._reason, self._mode = precision, reason, mode
         layout = (

@@ -196,8 +196,8 @@ _ENTRIES = (
     ),
     ModelEntry(
         BUILTIN_DETECTOR, "detector", "yolox", "nano", (288, 288), None, None,
-        "builtin-det.safetensors", 1893108,
-        "de70e6e5f23a4f33fd2a1dcabee8a22fb725c48645099067d3c21ad30cdbe2e5", APACHE,
+        "builtin-det.safetensors", 1893132,
+        "6a866295eaafe6b750dfab8ff2738800bc06325bb3fb1f6900941ff40fae1773", APACHE,
         "ships with the package, trained on synthetic people alone; misses people and finds some "
         "who are not there",
         builtin=True,

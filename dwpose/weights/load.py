@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError
-from ..geometry import BOX_PADDING
+from ..models.usage import Usage
 from .catalogue import CATALOGUE, Family, ModelEntry, Role, find
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ class LoadedModel:
         family: "rtmpose" or "yolox" for our own networks, "onnx" for any other graph.
         input_size_hw: Input height and width in px; None where the file leaves it open.
         onnx_path: The file again if it is ONNX (a runtime may use it directly), else None.
-        meta: What the file says about itself: our metadata, "size", the size letter, where it is
-            known, and "padding", see `padding`.
+        meta: What the file says about itself: our metadata, and "size", the size letter, where it
+            is known.
+        usage: How the network is to be used, as its file says.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class LoadedModel:
         onnx_path: Path | None = None,
         module: nn.Module | None = None,
         meta: Mapping[str, Any] | None = None,
+        usage: Usage | None = None,
     ) -> None:
         self.path = path
         self.entry = entry
@@ -56,6 +59,7 @@ class LoadedModel:
         self.input_size_hw = input_size_hw
         self.onnx_path = onnx_path
         self.meta = dict(meta or {})
+        self.usage = usage or Usage()
         self._module = module
 
     @property
@@ -70,11 +74,6 @@ class LoadedModel:
 
             self._module = load_onnx(self.path).eval()
         return self._module
-
-    @property
-    def padding(self) -> float:
-        """Factor on people's boxes that makes the crops this pose network is for."""
-        return float(self.meta.get("padding", BOX_PADDING))
 
     @property
     def name(self) -> str:
@@ -148,9 +147,8 @@ def load_file(path: Path, entry: ModelEntry | None = None) -> LoadedModel:
                 path, entry, known.role, known.family, known.input_size_hw, onnx_path=path,
                 meta={"size": known.size},
             )  # fmt: skip
-        role, size_hw, padding = _describe_onnx(path)
-        meta = {"padding": padding}
-        return LoadedModel(path, None, role, "onnx", size_hw, onnx_path=path, meta=meta)
+        role, size_hw, usage = _describe_onnx(path)
+        return LoadedModel(path, None, role, "onnx", size_hw, onnx_path=path, usage=usage)
     if suffix not in SUFFIXES:
         raise WeightsError(
             f"{path.name} has the unknown extension {suffix or '(none)'!r}; known are .onnx, "
@@ -159,12 +157,14 @@ def load_file(path: Path, entry: ModelEntry | None = None) -> LoadedModel:
     checkpoint = read_checkpoint(path)
     hint = entry.input_size_hw if entry else checkpoint.meta.get("input_size_hw")
     module, role, family = build(checkpoint.state, path.name, hint)
-    meta = {"size": module.config.size, **checkpoint.meta}
-    if role == "estimator":
-        meta["padding"] = module.config.padding
+    if role == "detector":  # a pose network's own shape tells
+        rough = bool(checkpoint.meta.get("rough_boxes"))
+        module.config = replace(module.config, rough_boxes=rough)
+    config = module.config
     return LoadedModel(
-        path, entry, role, family, module.config.input_size_hw, module=module, meta=meta
-    )
+        path, entry, role, family, config.input_size_hw, module=module,
+        meta={"size": config.size, **checkpoint.meta}, usage=config.usage,
+    )  # fmt: skip
 
 
 def _by_name(path: Path) -> ModelEntry | None:
@@ -338,14 +338,13 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     module.load_state_dict(tensors, strict=True)
 
 
-def _describe_onnx(path: Path) -> tuple[Role, tuple[int, int] | None, float]:
-    """Role, input size and padding of a file, from the ends of its graph and from its metadata."""
+def _describe_onnx(path: Path) -> tuple[Role, tuple[int, int] | None, Usage]:
+    """Role, input size and usage of a file, from the ends of its graph and from its metadata."""
     import onnx
-
-    from ..models.export import PADDING_KEY
 
     try:
         model = onnx.load(str(path), load_external_data=False)
+        usage = Usage.of_notes({entry.key: entry.value for entry in model.metadata_props})
     except Exception as error:  # protobuf's errors share no base class worth naming
         raise WeightsError(
             f"{path.name} is damaged or no ONNX file; download it again ({error})."
@@ -360,9 +359,7 @@ def _describe_onnx(path: Path) -> tuple[Role, tuple[int, int] | None, float]:
     size_hw = (dims[2], dims[3]) if len(dims) == 4 and min(dims[2:]) > 0 else None
     heatmaps = len(outputs) == 1 and _rank(graph.output[0]) == 4
     estimator = set(SIMCC_OUTPUTS) <= set(outputs) or heatmaps
-    notes = {entry.key: entry.value for entry in model.metadata_props}
-    padding = float(notes.get(PADDING_KEY, BOX_PADDING))
-    return ("estimator" if estimator else "detector"), size_hw, padding
+    return ("estimator" if estimator else "detector"), size_hw, usage
 
 
 def _rank(value: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from dwpose.commands import convert
 from dwpose.models.export import export_onnx
 from dwpose.models.rtmpose import RTMPose, RTMPoseConfig, rtmpose_config
+from dwpose.models.usage import Usage
 from dwpose.models.yolox import YOLOX, yolox_config
 from dwpose.weights.load import load_model
 from dwpose.weights.readers import read_checkpoint, write_safetensors
@@ -95,6 +97,14 @@ def test_a_detector_keeps_its_input_size(tmp_path):
     assert model.meta["num_classes"] == 1
     for got, want in zip(outputs(model.module), outputs(module), strict=True):
         assert torch.equal(got, want)
+
+
+def test_what_a_file_says_of_its_use_goes_along(tmp_path):
+    config = replace(yolox_config("nano", 1, (64, 64)), rough_boxes=True)
+    paths = [export_onnx(YOLOX(config), tmp_path / "det.onnx"), tmp_path / "det.safetensors"]
+    assert run(str(paths[0]), "-o", str(paths[1])) == 0
+    paths.append(export_onnx(load_model(paths[1]).module, tmp_path / "again.onnx"))
+    assert [load_model(path).usage for path in paths] == [Usage(rough_boxes=True)] * 3
 
 
 def test_weights_beyond_half_precision_are_refused(network, tmp_path, capsys):

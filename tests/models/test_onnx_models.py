@@ -13,7 +13,7 @@ from dwpose.errors import WeightsError
 from dwpose.models.export import export_onnx
 from dwpose.models.fold import fold_batchnorm
 from dwpose.models.onnx_graph import OnnxModule, load_onnx
-from dwpose.models.rtmpose import RTMPose
+from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.models.yolox import YOLOX
 
 CASES = {
@@ -114,6 +114,18 @@ def test_the_matched_form_has_the_folded_weights(exported, name_seeded):
         folded = fold_batchnorm(name_seeded(*CASES[name])).state_dict()
         assert matched.keys() == folded.keys()
         assert all(torch.equal(matched[key], value) for key, value in folded.items())
+
+
+@pytest.mark.parametrize(("opset", "half"), [(11, False), (17, False), (17, True)])
+def test_the_built_in_kind_is_matched_too(opset, half, tmp_path):
+    torch.manual_seed(0)
+    module = RTMPose(rtmpose_config("lite", (64, 96))).eval()
+    matched = load_onnx(export_onnx(module, tmp_path / "lite.onnx", opset, half))
+    assert isinstance(matched, RTMPose)
+    assert matched.config == module.config
+    wanted = module.half().state_dict() if half else module.state_dict()
+    assert matched.state_dict().keys() == wanted.keys()
+    assert all(torch.equal(value, wanted[key]) for key, value in matched.state_dict().items())
 
 
 @pytest.mark.parametrize(

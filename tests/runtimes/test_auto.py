@@ -10,6 +10,7 @@ import pytest
 
 import dwpose.runtimes.auto as auto
 from dwpose.errors import WeightsError
+from dwpose.models.usage import Usage
 from dwpose.runtimes.auto import candidates, choose, open_session
 from dwpose.runtimes.machine import Machine, has_bf16, inspect_machine
 from dwpose.runtimes.session import RuntimeInfo, RuntimeUnavailable
@@ -121,7 +122,7 @@ def model(**changes):
         "input_size_hw": (64, 48),
         "onnx_path": None,
         "meta": {"size": "l"},
-        "padding": 1.1,
+        "usage": Usage(padding=1.1),
     }
     return SimpleNamespace(**{**facts, **changes})
 
@@ -136,7 +137,7 @@ def test_a_failing_start_falls_through_and_is_remembered(monkeypatch, caplog):
     with caplog.at_level("INFO", "dwpose"):
         session = open_session(model(), machine=NVIDIA)
     assert (session.info.runtime, session.info.device) == ("torch", "cpu")
-    assert session.padding == 1.1
+    assert session.usage.padding == 1.1
     assert "torch on cuda failed: it is broken" in session.info.reason
     assert "onnxruntime on cpu failed: it is broken" in session.info.reason
     assert len(caplog.records) == 1

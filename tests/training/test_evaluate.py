@@ -34,7 +34,7 @@ from dwpose.weights.readers import write_safetensors
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     """Exports that a session makes for itself stay out of the user's cache."""
-    monkeypatch.setenv("DWPOSE_CACHE", str(tmp_path_factory.getbasetemp() / "onnx-cache"))
+    monkeypatch.setenv("DWPOSE_MODELS", str(tmp_path_factory.getbasetemp() / "onnx-cache"))
 
 
 def document(file_names):

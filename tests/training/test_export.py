@@ -14,7 +14,6 @@ from dwpose.estimator import Estimator
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
 from dwpose.models.yolox import YOLOX, yolox_config
 from dwpose.pipeline import DWPose
-from dwpose.runtimes.session import is_builtin
 from dwpose.training.checkpoint import save_network
 from dwpose.training.distill import StageTwo
 from dwpose.training.export import check_parity, write_onnx
@@ -27,7 +26,7 @@ pytest.importorskip("onnx")
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     """Exports that a session makes for itself stay out of the user's cache."""
-    monkeypatch.setenv("DWPOSE_CACHE", str(tmp_path_factory.getbasetemp() / "onnx-cache"))
+    monkeypatch.setenv("DWPOSE_MODELS", str(tmp_path_factory.getbasetemp() / "onnx-cache"))
 
 
 def trained(seed=0):
@@ -74,18 +73,21 @@ def test_exports_load_by_path_and_find_the_same(source, tmp_path, suffix, half, 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
 @pytest.mark.parametrize("name", ["a.onnx", "a.safetensors"])
-def test_exports_of_the_built_in_kind_are_shown_its_crops(tmp_path, name, runtime):
+def test_exports_of_the_built_in_kind_are_shown_its_crops_and_their_mirror_images(
+    tmp_path, name, runtime
+):
     path = tmp_path / name
     assert main(["export", "builtin-lite", "-o", str(path)]) == 0
     pose = DWPose.from_pretrained(path, "none", runtime=runtime, device="cpu")
-    assert not is_builtin(pose.estimator.session)
     assert pose.estimator.padding == 1.1
+    assert pose.estimator.flip_test
     assert Estimator(pose.estimator.session, padding=1.4).padding == 1.4
 
 
 def test_other_exports_are_shown_the_official_crops(source, tmp_path):
     assert main(["export", str(source), "-o", str(tmp_path / "a.onnx")]) == 0
-    assert DWPose.from_pretrained(tmp_path / "a.onnx", "none").estimator.padding == 1.25
+    estimator = DWPose.from_pretrained(tmp_path / "a.onnx", "none").estimator
+    assert (estimator.padding, estimator.flip_test) == (1.25, False)
 
 
 def test_onnx_has_the_official_names_and_any_batch(source, tmp_path):

@@ -75,6 +75,7 @@ def test_the_built_in_model_is_made_by_one_command(spot_pool, tmp_path, monkeypa
     folder = tmp_path / "run"
     assert main(["train", str(RECIPES / "builtin_lite.py"), "-o", str(folder), *sets]) == 0
     made = load_model(folder / "builtin-lite.safetensors")
+    assert made.usage == load_model("builtin-lite").usage
     # Rounded up to whole epochs of one iteration.
     assert made.meta["note"].startswith("trained on 12 rendered crops; scores times")
     assert made.input_size_hw == spot_pool.size_hw

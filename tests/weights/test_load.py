@@ -279,7 +279,12 @@ def test_an_official_file_given_by_its_path_is_known(tiny_onnx, tmp_path, monkey
 
 
 def test_a_damaged_graph_is_one_sentence(tiny_onnx, tmp_path):
-    for contents in (b"", b"<html>Not Found</html>", tiny_onnx.read_bytes()[:1000]):
+    import onnx
+
+    noted = onnx.load(str(tiny_onnx))
+    noted.metadata_props.add(key="dwpose.padding", value="wide")
+    cut_off = tiny_onnx.read_bytes()[:1000]
+    for contents in (b"", b"<html>Not Found</html>", cut_off, noted.SerializeToString()):
         path = tmp_path / "net.onnx"
         path.write_bytes(contents)
         with pytest.raises(WeightsError, match=r"net\.onnx"):

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,6 +104,7 @@ def save_detector(path: Path, model: YOLOX, half: bool = False, note: str = "") 
         "size": config.size,
         "input_size_hw": list(config.input_size_hw),
         "num_classes": config.num_classes,
+        "rough_boxes": config.rough_boxes,
         "note": note,
     }
     write_safetensors(path, state, facts)
@@ -158,7 +159,9 @@ class DetectorTrainer:
         torch.manual_seed(config.seed)
         self.device = torch.device(config.device)
         self._init = init
-        self.model = YOLOX(yolox_config(config.size, 1, (config.side, config.side)))
+        shape = yolox_config(config.size, 1, (config.side, config.side))
+        # It sees composed scenes alone, so on photos its boxes are a start.
+        self.model = YOLOX(replace(shape, rough_boxes=True))
         if init is not None:
             _start_from(self.model, init)
         self.model.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -112,6 +112,7 @@ def test_the_file_loads_and_is_measured(tmp_path: Path, capsys: pytest.CaptureFi
     model = load_model(path)
     assert (model.role, model.family, model.input_size_hw) == ("detector", "yolox", (64, 64))
     assert model.meta["note"] == "a test"
+    assert model.usage.rough_boxes
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 60, 3), np.uint8))
     person = {"id": 1, "image_id": 5, "category_id": 1, "keypoints": [0] * 51}
     labels = {
