@@ -177,7 +177,7 @@ class _Sound:
         self._waiting: Any = None
 
     def _read(self) -> Iterator[Any]:
-        """Packets to write; a damaged rest is left out."""
+        """Packets to write; what is damaged is left out."""
         with contextlib.suppress(self._error, OSError):
             for packet in self._source.demux(self._in):
                 if self._copied:
@@ -185,7 +185,10 @@ class _Sound:
                         packet.stream = self._stream
                         yield packet
                     continue
-                for frame in packet.decode():
+                frames: list[Any] = []
+                with contextlib.suppress(self._error):
+                    frames = packet.decode()
+                for frame in frames:
                     yield from self._stream.encode(frame)
         if not self._copied:
             yield from self._stream.encode(None)

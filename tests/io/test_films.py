@@ -135,6 +135,20 @@ def test_sound_of_a_rate_that_opus_lacks_is_resampled(tmp_path):
     assert heard == pytest.approx(48000, rel=0.05)
 
 
+def test_damaged_sound_leaves_out_no_more_than_the_damage(tmp_path):
+    source = make_film(tmp_path / "a.mkv", sound="aac", frames=100)
+    with av.open(str(source)) as container:
+        packets = [bytes(p) for p in container.demux(audio=0)]
+    piece = max(packets[8:-8], key=len)
+    source.write_bytes(source.read_bytes().replace(piece, b"\xff" * len(piece)))
+    out = tmp_path / "out.webm"
+    with FilmWriter(out, (48, 64), Fraction(1, 25), 25, source) as writer:
+        writer.add(_picture((1, 2, 3)), 0)
+    with av.open(str(out)) as container:
+        heard = [float(f.pts * f.time_base) for f in container.decode(audio=0)]
+    assert heard[-1] > 3.5
+
+
 def test_hidden_files_are_no_frames(tmp_path):
     save_image(tmp_path / "1.png", _picture(9))
     (tmp_path / "._1.png").write_bytes(b"what a Mac puts beside a file")
