@@ -91,6 +91,12 @@ def test_a_size_that_no_encoder_takes_is_refused_first(no_work, tmp_path, capsys
     assert [p.name for p in tmp_path.iterdir()] == ["frames"]
 
 
+def test_an_unknown_ending_makes_no_folder_of_that_name(tmp_path):
+    with pytest.raises(ValueError, match="must end in"):
+        run_film(FakePose(CLIP), list(draw_clip(CLIP)), tmp_path / "o.avi")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("over", [False, True])
 def test_frames_of_other_sizes_are_fitted_into_the_film(tmp_path, over):
     pictures = list(draw_clip(CLIP))

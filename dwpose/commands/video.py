@@ -142,7 +142,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do the film that the arguments name and return the exit code."""
     from ..following import FollowOptions
-    from ..io.film import ENDINGS, check_ending
+    from ..io.film import ENDINGS
     from ..io.frames import open_frames
     from ..second_look import SecondLookOptions
     from ..types import DEFAULT_THRESHOLD
@@ -155,8 +155,6 @@ def run(args: argparse.Namespace) -> int:
                 "there is nothing to write; give -o OUT.mp4, --json POSES.json or both"
             )
         output = None if args.output is None else Path(args.output)
-        if output is not None and output.suffix and not output.is_dir():
-            check_ending(output)
         if not Path(args.source).exists():
             raise FileNotFoundError(f"there is no film or folder {args.source!r}")
         frames = open_frames(args.source, args.fps)
