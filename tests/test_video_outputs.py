@@ -61,6 +61,8 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         (["FRAMES", "-o", "file"], "is a file"),
         (["FILM", "--json", "file/poses.json"], "nothing can be written in"),
         (["FILM", "-o", "o.mp4", "--json", "file/a/poses.json"], "nothing can be written in"),
+        (["FILM", "-o", "o.mp4", "--track-id", "0"], "need --retarget"),
+        (["FILM", "-o", "o.mp4", "--framing", "fit"], "need --retarget"),
     ],
 )
 def test_what_cannot_be_written_is_refused_first(

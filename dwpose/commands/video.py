@@ -154,6 +154,8 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(
                 "there is nothing to write; give -o OUT.mp4, --json POSES.json or both"
             )
+        if args.retarget is None and (args.track_id is not None or args.framing != "keep"):
+            raise ValueError("--track-id and --framing need --retarget")
         output = None if args.output is None else Path(args.output)
         if not Path(args.source).exists():
             raise FileNotFoundError(f"there is no film or folder {args.source!r}")
