@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from .following import FollowCounts, FollowOptions
-from .io.atomic import check_place
+from .io.atomic import check_place, remove_strays, temporary_beside
 from .io.film import ENDINGS, FilmWriter, check_ending, fit_picture, try_film
 from .io.frames import FrameSource, open_frames
 from .io.images import ImageArray, read_text, save_image
@@ -310,7 +310,7 @@ def write_poses(
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    temporary = temporary_beside(target, ".tmp")
     try:
         with open(temporary, "x", encoding="utf-8") as file:
             file.write("[")
@@ -326,6 +326,7 @@ def write_poses(
                 json.dump(frame, file, separators=(",", ":"), allow_nan=False)
             file.write("\n]\n")
         os.replace(temporary, target)
+        remove_strays(target, ".tmp")
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -12,6 +12,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from .atomic import remove_strays, temporary_beside
 from .frames import import_av
 from .images import ImageArray
 
@@ -73,7 +74,7 @@ class FilmWriter:
                 f"this PyAV has no encoder for {ending}; reinstall it: pip install av"
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = self.path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}{ending}")
+        self._temporary = temporary_beside(self.path, ending)
         self._frame = av.VideoFrame
         self._error = av.FFmpegError
         self._container = av.open(str(self._temporary), "w")
@@ -146,6 +147,7 @@ class FilmWriter:
                 self._sound.close()
             if kind is None:
                 os.replace(self._temporary, self.path)
+                remove_strays(self.path, self._temporary.suffix)
         finally:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()

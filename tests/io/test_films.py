@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dwpose.io.atomic import temporary_beside
 from dwpose.io.film import FilmWriter, try_film
 from dwpose.io.frames import FilmFile, PictureFolder, Pictures, open_frames
 from dwpose.io.images import save_image
@@ -203,6 +204,16 @@ def test_an_error_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="one size"):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_command_left_goes_when_the_film_is_whole(tmp_path):
+    begun = [temporary_beside(tmp_path / name, ".mp4") for name in ("a.mp4", "a.mp4", "b.mp4")]
+    for path in begun:
+        path.touch()
+    with FilmWriter(tmp_path / "a.mp4", (48, 64), Fraction(1, 25), 25) as writer:
+        writer.add(_picture((1, 2, 3)), 0)
+    # What another film's command is writing stays.
+    assert set(tmp_path.iterdir()) == {tmp_path / "a.mp4", begun[2]}
 
 
 def test_a_folder_goes_by_numbers(tmp_path):
