@@ -23,8 +23,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from .following import FollowCounts, FollowOptions
-from .io.atomic import check_place
-from .io.film import ENDINGS, FilmWriter, fit_picture, try_film
+from .io.atomic import check_place, remove_strays, temporary_beside
+from .io.film import ENDINGS, FilmWriter, check_ending, fit_picture, try_film
 from .io.frames import FrameSource, open_frames
 from .io.images import ImageArray, read_text, save_image
 from .io.journal import Entry, Journal
@@ -206,6 +206,8 @@ def check_film(
     if output is None:
         return
     is_film = Path(output).suffix.lower() in ENDINGS
+    if Path(output).suffix and not Path(output).is_dir():
+        check_ending(Path(output))
     check_place(output, frames.origin, is_folder=not is_film)
     if json_path is not None and Path(output).resolve() == Path(json_path).resolve():
         raise ValueError(f"{output} cannot be the drawings and the keypoints; give two names")
@@ -308,7 +310,7 @@ def write_poses(
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    temporary = temporary_beside(target, ".tmp")
     try:
         with open(temporary, "x", encoding="utf-8") as file:
             file.write("[")
@@ -324,6 +326,7 @@ def write_poses(
                 json.dump(frame, file, separators=(",", ":"), allow_nan=False)
             file.write("\n]\n")
         os.replace(temporary, target)
+        remove_strays(target, ".tmp")
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

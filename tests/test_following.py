@@ -332,6 +332,9 @@ def test_stream_from_a_webcam(monkeypatch):
     assert camera.released
     with pytest.raises(ValueError, match="no camera 7"):
         stream(FakePose(clip), 7)
+    # OpenCV crashes on negative numbers.
+    with pytest.raises(ValueError, match="0 or more, got -1"):
+        stream(FakePose(clip), -1)
     # A camera that is pulled out ends the stream.
     assert len(list(stream(FakePose(clip), 2))) == 25
     assert FakeCamera.opened[-1].released

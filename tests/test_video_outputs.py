@@ -61,6 +61,8 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         (["FRAMES", "-o", "file"], "is a file"),
         (["FILM", "--json", "file/poses.json"], "nothing can be written in"),
         (["FILM", "-o", "o.mp4", "--json", "file/a/poses.json"], "nothing can be written in"),
+        (["FILM", "-o", "o.mp4", "--track-id", "0"], "need --retarget"),
+        (["FILM", "-o", "o.mp4", "--framing", "fit"], "need --retarget"),
     ],
 )
 def test_what_cannot_be_written_is_refused_first(
@@ -89,6 +91,12 @@ def test_a_size_that_no_encoder_takes_is_refused_first(no_work, tmp_path, capsys
     assert main(words) == 2
     assert "16400x16 pixels cannot be written" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["frames"]
+
+
+def test_an_unknown_ending_makes_no_folder_of_that_name(tmp_path):
+    with pytest.raises(ValueError, match="must end in"):
+        run_film(FakePose(CLIP), list(draw_clip(CLIP)), tmp_path / "o.avi")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("over", [False, True])

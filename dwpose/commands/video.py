@@ -148,7 +148,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do the film that the arguments name and return the exit code."""
     from ..following import FollowOptions
-    from ..io.film import ENDINGS, check_ending
+    from ..io.film import ENDINGS
     from ..io.frames import open_frames
     from ..second_look import SecondLookOptions
     from ..types import DEFAULT_THRESHOLD
@@ -160,9 +160,9 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(
                 "there is nothing to write; give -o OUT.mp4, --json POSES.json or both"
             )
+        if args.retarget is None and (args.track_id is not None or args.framing != "keep"):
+            raise ValueError("--track-id and --framing need --retarget")
         output = None if args.output is None else Path(args.output)
-        if output is not None and output.suffix and not output.is_dir():
-            check_ending(output)
         if not Path(args.source).exists():
             raise FileNotFoundError(f"there is no film or folder {args.source!r}")
         frames = open_frames(args.source, args.fps)

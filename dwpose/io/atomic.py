@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
@@ -36,6 +37,23 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
             temporary.unlink()
         raise
     return target
+
+
+def temporary_beside(path: Path, ending: str) -> Path:
+    """Return a new name beside a result that is written bit by bit; see `remove_strays`."""
+    return path.with_name(f"{_stray_start(path)}{os.getpid()}-{os.urandom(4).hex()}{ending}")
+
+
+def remove_strays(path: Path, ending: str) -> None:
+    """Delete what killed processes left of a result's temporary files, now that it is whole."""
+    for stray in path.parent.glob(f"{_stray_start(path)}*{ending}"):
+        with contextlib.suppress(OSError):
+            stray.unlink()
+
+
+def _stray_start(path: Path) -> str:
+    # Short, whatever the name: see `write_atomically`.
+    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}-"
 
 
 def check_place(

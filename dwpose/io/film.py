@@ -12,6 +12,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from .atomic import remove_strays, temporary_beside
 from .frames import import_av
 from .images import ImageArray
 
@@ -73,7 +74,7 @@ class FilmWriter:
                 f"this PyAV has no encoder for {ending}; reinstall it: pip install av"
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = self.path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}{ending}")
+        self._temporary = temporary_beside(self.path, ending)
         self._frame = av.VideoFrame
         self._error = av.FFmpegError
         self._container = av.open(str(self._temporary), "w")
@@ -146,6 +147,7 @@ class FilmWriter:
                 self._sound.close()
             if kind is None:
                 os.replace(self._temporary, self.path)
+                remove_strays(self.path, self._temporary.suffix)
         finally:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
@@ -177,7 +179,7 @@ class _Sound:
         self._waiting: Any = None
 
     def _read(self) -> Iterator[Any]:
-        """Packets to write; a damaged rest is left out."""
+        """Packets to write; what is damaged is left out."""
         with contextlib.suppress(self._error, OSError):
             for packet in self._source.demux(self._in):
                 if self._copied:
@@ -185,7 +187,10 @@ class _Sound:
                         packet.stream = self._stream
                         yield packet
                     continue
-                for frame in packet.decode():
+                frames: list[Any] = []
+                with contextlib.suppress(self._error):
+                    frames = packet.decode()
+                for frame in frames:
                     yield from self._stream.encode(frame)
         if not self._copied:
             yield from self._stream.encode(None)

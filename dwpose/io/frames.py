@@ -269,6 +269,8 @@ class Webcam(FrameSource):
     def __init__(self, number: int, fps: float | None = None) -> None:
         import cv2
 
+        if number < 0:  # OpenCV crashes
+            raise ValueError(f"a camera's number must be 0 or more, got {number}")
         self.camera = cv2.VideoCapture(number)
         if not self.camera.isOpened():
             raise ValueError(f"there is no camera {number}, or another program uses it")

@@ -189,8 +189,8 @@ def train_row(rows: dict[str, Row], settings: RowSettings, folder: Path) -> Path
 
 
 def _trainer(row: Row, settings: RowSettings, folder: Path, ranks: Ranks) -> Trainer:
-    epochs = settings.epochs or row.epochs
-    batch = settings.batch or row.batch
+    epochs = row.epochs if settings.epochs is None else settings.epochs
+    batch = row.batch if settings.batch is None else settings.batch
     if batch % ranks.world:
         raise ValueError(f"batch must be a multiple of the {ranks.world} processes, got {batch}")
     coco = Path(settings.coco)
@@ -217,7 +217,7 @@ def _trainer(row: Row, settings: RowSettings, folder: Path, ranks: Ranks) -> Tra
     if precision == "auto":
         precision = "bf16" if ranks.device.type == "cuda" else "fp32"
     learner = LearnerConfig(
-        rate=settings.rate or row.rate * batch / row.batch,
+        rate=row.rate * batch / row.batch if settings.rate is None else settings.rate,
         warm_up=settings.warm_up,
         decay_scalars=settings.decay_scalars,
         clip=row.clip,

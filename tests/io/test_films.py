@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dwpose.io.atomic import temporary_beside
 from dwpose.io.film import FilmWriter, try_film
 from dwpose.io.frames import FilmFile, PictureFolder, Pictures, open_frames
 from dwpose.io.images import save_image
@@ -135,6 +136,20 @@ def test_sound_of_a_rate_that_opus_lacks_is_resampled(tmp_path):
     assert heard == pytest.approx(48000, rel=0.05)
 
 
+def test_damaged_sound_leaves_out_no_more_than_the_damage(tmp_path):
+    source = make_film(tmp_path / "a.mkv", sound="aac", frames=100)
+    with av.open(str(source)) as container:
+        packets = [bytes(p) for p in container.demux(audio=0)]
+    piece = max(packets[8:-8], key=len)
+    source.write_bytes(source.read_bytes().replace(piece, b"\xff" * len(piece)))
+    out = tmp_path / "out.webm"
+    with FilmWriter(out, (48, 64), Fraction(1, 25), 25, source) as writer:
+        writer.add(_picture((1, 2, 3)), 0)
+    with av.open(str(out)) as container:
+        heard = [float(f.pts * f.time_base) for f in container.decode(audio=0)]
+    assert heard[-1] > 3.5
+
+
 def test_hidden_files_are_no_frames(tmp_path):
     save_image(tmp_path / "1.png", _picture(9))
     (tmp_path / "._1.png").write_bytes(b"what a Mac puts beside a file")
@@ -189,6 +204,16 @@ def test_an_error_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="one size"):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_command_left_goes_when_the_film_is_whole(tmp_path):
+    begun = [temporary_beside(tmp_path / name, ".mp4") for name in ("a.mp4", "a.mp4", "b.mp4")]
+    for path in begun:
+        path.touch()
+    with FilmWriter(tmp_path / "a.mp4", (48, 64), Fraction(1, 25), 25) as writer:
+        writer.add(_picture((1, 2, 3)), 0)
+    # What another film's command is writing stays.
+    assert set(tmp_path.iterdir()) == {tmp_path / "a.mp4", begun[2]}
 
 
 def test_a_folder_goes_by_numbers(tmp_path):

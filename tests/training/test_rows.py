@@ -182,6 +182,14 @@ def test_wrong_settings_are_one_sentence(photos, teachers, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("key", ["batch", "epochs", "rate", "iterations"])
+def test_a_setting_of_0_does_not_mean_the_rows(key, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(R.Trainer, "run", lambda trainer: True)
+    words = command("student_alone", tmp_path, row="t", coco=photos, **{key: 0})
+    assert main(words) == 2
+    assert key in capsys.readouterr().err
+
+
 def test_training_on_validation_pictures_is_refused(photos, tmp_path, capsys):
     root = tmp_path / "coco"
     for split in ("train", "val"):

@@ -79,9 +79,11 @@ class EpochSampler(Sampler[list[Draw]]):
                 "batch must be at least 1, seed at least 0 and rank below world; "
                 f"got batch={batch}, seed={seed}, rank={rank}, world={world}"
             )
+        if iterations is not None and iterations < 1:
+            raise ValueError(f"iterations must be at least 1, got {iterations}")
         self.count, self.batch, self.seed = count, batch, seed
         self.rank, self.world = rank, world
-        self.batches = iterations or -(-count // (batch * world))
+        self.batches = -(-count // (batch * world)) if iterations is None else iterations
         self._gentle_from = gentle_from
         self._epoch, self._start = 0, 0
 
