@@ -189,8 +189,8 @@ def _megvii(
 _ENTRIES = (
     ModelEntry(
         BUILTIN_ESTIMATOR, "estimator", "rtmpose", "lite", _SMALL, None, None,
-        "builtin-lite.safetensors", 8309694,
-        "18bc21ddfc27d7ff0a6c21aa2b45f88473a1045d225f2c5c30c3564f69e1b778", APACHE,
+        "builtin-lite.safetensors", 8309710,
+        "b7e7d35f9020ef8baac64878edb7010bcfe09c2d50d4a2e83bd9e8b5674dd352", APACHE,
         "ships with the package; learned poses from synthetic people alone; a start, not the best",
         builtin=True,
     ),
