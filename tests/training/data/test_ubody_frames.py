@@ -148,5 +148,5 @@ def test_wrong_calls_are_one_sentence(ubody: Path, capsys):
     assert main(["data", "ubody-frames", str(ubody), "--scenes", "Olympics"]) == 2
     assert main(["data", "ubody-frames", str(ubody / "nowhere")]) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 2
     assert all(line.startswith("dwpose data: ") for line in lines)
