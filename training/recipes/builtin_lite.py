@@ -15,8 +15,8 @@ Its pipeline shows it people larger than the official networks see them, so crop
     dwpose synth render -o runs/pool --padding 1.1 --poses POSES.npz --backgrounds PHOTOS
 
 The file in the package is a mean of networks that learned with different ones of `--collars`,
-`--padded` and `--set style`; LOG.md and the file's card have them. A GPU renders while it learns (`pool` left empty); only the
-held-out crops come from a folder:
+`--padded` and `--set style`; LOG.md and the file's card have them. A GPU renders while it learns
+(`pool` left empty); only the held-out crops come from a folder:
 
     dwpose synth render -o runs/held_out --count 1024 --split val --device cuda --padding 1.1 \
         --poses POSES.npz --backgrounds PHOTOS
