@@ -352,7 +352,9 @@ def _draw(
     ticks, first = next(drawn)
     audio = frames.audio if film.audio else None
     size = (first.shape[0], first.shape[1])
-    with FilmWriter(output, size, frames.time_base, frames.fps, audio, film.crf) as writer:
+    with FilmWriter(
+        output, size, frames.time_base, frames.fps, audio, film.crf, frames.pixel_aspect
+    ) as writer:
         writer.add(first, ticks)
         for i, (ticks, image) in enumerate(drawn, 2):
             writer.add(fit_picture(image, size), ticks)

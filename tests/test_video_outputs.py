@@ -134,3 +134,22 @@ def test_a_folder_of_frames_loses_those_of_a_longer_film_and_nothing_else(tmp_pa
         "cover.png",
         "notes.jpg",
     ]
+
+
+def test_the_shape_of_pixels_goes_over_into_the_film(tmp_path):
+    source, out = tmp_path / "in.mp4", tmp_path / "o.mp4"
+    with FilmWriter(source, HW, Fraction(1, 25), 25, pixel_aspect=Fraction(16, 15)) as writer:
+        for ticks, image in enumerate(draw_clip(CLIP)):
+            writer.add(image, ticks)
+    run_film(FakePose(CLIP), source, out)
+    assert open_frames(out).pixel_aspect == Fraction(16, 15)
+
+
+def test_a_bad_picture_does_not_end_a_film_of_pictures(tmp_path):
+    folder = tmp_path / "in"
+    for i, image in enumerate(draw_clip(CLIP)):
+        save_image(folder / f"{i:03d}.png", image)
+    (folder / "004.png").write_bytes(b"cut off")
+    report = run_film(FakePose(CLIP), folder, tmp_path / "out")
+    assert (report.frames, report.damaged) == (FRAMES, 1)
+    assert len(list((tmp_path / "out").iterdir())) == FRAMES

@@ -222,7 +222,7 @@ def run(args: argparse.Namespace) -> int:
         f"{work.crops} poses estimated, {work.filled} frames filled in, "
         f"{work.detections} looks at whole pictures, {work.cuts} cuts"
         + (f"; {report.resumed} frames were done before" if report.resumed else "")
-        + (f"; {report.damaged} damaged pieces of the source left out" if report.damaged else "")
+        + (f"; {report.damaged} damaged pieces of the source passed over" if report.damaged else "")
     )
     if output is not None and output.suffix.lower() in ENDINGS and not args.no_audio:
         _say("with sound" if frames.audio else "the source has no sound")

@@ -49,6 +49,7 @@ class FilmWriter:
         audio: a file whose sound is taken over: copied, or encoded anew where the new container
             cannot hold it.
         crf: quality, 0 (lossless) to 51; 18 looks like the source.
+        pixel_aspect: width of a pixel over its height, for players; None leaves it out.
 
     Raises:
         ValueError: an unknown ending.
@@ -63,6 +64,7 @@ class FilmWriter:
         fps: float,
         audio: Path | None = None,
         crf: int = 18,
+        pixel_aspect: Fraction | None = None,
     ) -> None:
         self.path = Path(path)
         self.size_hw = size_hw
@@ -82,6 +84,8 @@ class FilmWriter:
         self._sound: _Sound | None = None
         try:
             self._add_streams(names[0], fps, crf, audio)
+            if pixel_aspect is not None:
+                self._stream.codec_context.sample_aspect_ratio = pixel_aspect
         except BaseException:
             self._give_up()
             raise

@@ -5,8 +5,10 @@ Films are read by PyAV (the extra `video`), which ComfyUI brings as well.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -21,6 +23,8 @@ from .images import ImageArray, load_image
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
+
+log = logging.getLogger("dwpose")
 
 # What `dwpose.io.images` reads, by ending; folders hold other files too.
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -59,7 +63,8 @@ class FrameSource:
         fps: frames a second, the mean where it varies.
         total: how many frames there should be, or None; a film's own estimate.
         audio: a file whose sound belongs to the frames, or None.
-        damaged: frames that could not be decoded so far.
+        pixel_aspect: width of a pixel over its height as the film says it; None where it does not.
+        damaged: frames that could not be decoded since they were last begun.
         once: frames can be had a single time: those of a webcam or a generator.
     """
 
@@ -72,6 +77,7 @@ class FrameSource:
         self.total = total
         self.time_base = TICK
         self.audio: Path | None = None
+        self.pixel_aspect: Fraction | None = None
         self.damaged = 0
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
@@ -119,6 +125,7 @@ class FilmFile(FrameSource):
             self.origin = self.path
             self.time_base = stream.time_base or TICK
             self.audio = self.path if container.streams.audio else None
+            self.pixel_aspect = stream.sample_aspect_ratio or None  # 0 means unknown
 
     def fingerprint(self) -> str | None:
         """Return what changes with the file: its size and its time."""
@@ -183,6 +190,8 @@ class FilmFile(FrameSource):
 class PictureFolder(FrameSource):
     """The pictures of a folder in the order of the numbers in their names.
 
+    For one that cannot be read the one before it stands in, at the beginning the next one.
+
     Args:
         path: the folder.
         fps: frames a second.
@@ -202,14 +211,31 @@ class PictureFolder(FrameSource):
         if not files:
             raise FileNotFoundError(f"there is no picture in the folder {str(folder)!r}")
         self.files = sorted(files, key=_by_number)
+        self._told: set[Path] = set()
         super().__init__(str(path), _checked_fps(fps), len(files))
         self.origin = folder
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """Yield the frames from number `start` on; those before are not read."""
+        """Yield the frames from number `start` on; ValueError where no picture can be read."""
+        self.damaged = 0
+        image: ImageArray | None = None
         for index in range(start, len(self.files)):
             file = self.files[index]
-            yield _timed(index, load_image(file, file.name), self.fps)
+            try:
+                image = load_image(file, file.name)
+            except (OSError, ValueError) as error:
+                self.damaged += 1
+                if file not in self._told:
+                    log.warning("another picture stands in for one: %s", error)
+                self._told.add(file)
+                image = self._nearest(index) if image is None else image
+            yield _timed(index, image, self.fps)
+
+    def _nearest(self, index: int) -> ImageArray:
+        for other in (*range(index - 1, -1, -1), *range(index + 1, len(self.files))):
+            with contextlib.suppress(OSError, ValueError):
+                return load_image(self.files[other])
+        raise ValueError(f"no picture in the folder {self.name!r} can be read")
 
     def fingerprint(self) -> str | None:
         """Return what changes with the pictures: their names, order, sizes and times."""

@@ -268,3 +268,37 @@ def test_sound_that_cannot_be_read_leaves_nothing(tmp_path):
         try_film(tmp_path / "a.mp4", (48, 64), Fraction(1, 25), 25, notes)
     try_film(tmp_path / "a.mp4", (48, 64), Fraction(1, 25), 25)
     assert list(tmp_path.iterdir()) == [notes]
+
+
+def test_a_picture_that_cannot_be_read_is_stood_in_for(tmp_path, caplog):
+    for i in (1, 2, 4):
+        save_image(tmp_path / f"f_{i}.png", np.full((8, 8, 3), 20 * i, np.uint8))
+    (tmp_path / "f_0.png").write_text("no picture")
+    (tmp_path / "f_3.png").write_bytes((tmp_path / "f_2.png").read_bytes()[:40])
+    folder = open_frames(tmp_path)
+    for _ in range(2):
+        frames = list(folder)
+        assert [int(f.image[0, 0, 0]) for f in frames] == [20, 20, 40, 40, 80]
+        assert [f.index for f in frames] == [0, 1, 2, 3, 4]
+        assert folder.damaged == 2
+    assert [int(f.image[0, 0, 0]) for f in folder.frames(3)] == [40, 80]
+    assert [name in caplog.text for name in ("f_0.png", "f_3.png", "f_4.png")] == [
+        True,
+        True,
+        False,
+    ]
+    assert len(caplog.records) == 2
+    for file in tmp_path.iterdir():
+        file.write_text("")
+    with pytest.raises(ValueError, match="no picture in the folder"):
+        list(folder)
+
+
+@pytest.mark.parametrize("aspect", [Fraction(16, 15), None])
+def test_the_shape_of_pixels_is_kept(tmp_path, aspect):
+    with FilmWriter(
+        tmp_path / "a.mp4", (48, 64), Fraction(1, 25), 25, pixel_aspect=aspect
+    ) as writer:
+        writer.add(np.zeros((48, 64, 3), np.uint8), 0)
+    film = open_frames(tmp_path / "a.mp4")
+    assert film.pixel_aspect == aspect
