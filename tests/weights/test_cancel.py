@@ -80,15 +80,15 @@ def test_while_the_finished_download_is_hashed(hub, entry, body, quick, tmp_path
 def test_between_two_tries(hub, entry, body, quick, tmp_path, verb):
     getattr(hub, verb).append("status:503")
     patient = dataclasses.replace(quick, backoff_s=5.0, longest_wait_s=5.0)
-    calls: list[int] = []
+    asked = "HEAD" if verb == "heads" else "GET"
 
     def cancel_late(done: int, total: int | None) -> None:
-        calls.append(done)
-        raise Cancelled
+        if hub.asked(asked):  # on a busy machine it is called while the hub has not answered yet
+            raise Cancelled
 
     with pytest.raises(Cancelled):
         fetch(entry(), tmp_path, cancel_late, patient)
-    assert len(hub.asked("HEAD" if verb == "heads" else "GET")) == 1
+    assert len(hub.asked(asked)) == 1
     assert hub.sent == 0
     assert_right_afterwards(entry, body, quick, tmp_path)
 
