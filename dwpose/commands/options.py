@@ -83,7 +83,9 @@ def parse_size(text: str) -> int | tuple[int, int]:
     """Read `--size`: a longer side in pixels, or (height, width) from WIDTHxHEIGHT."""
     match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text)
     if match is None or not all(0 < int(n) <= 16384 for n in match.groups() if n is not None):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a size (1024) nor WxH (768x1024)")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a size (1024) nor WxH (768x1024), each 1 to 16384 pixels"
+        )
     if match[2] is None:
         return int(match[1])
     return int(match[2]), int(match[1])

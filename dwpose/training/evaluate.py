@@ -218,7 +218,10 @@ def load_detections(
                 if _has_area(box):
                     found.setdefault(image_id, []).append((box, score))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no COCO file of detection results: {error!r}") from error
+        raise ValueError(
+            f"{path} is no COCO file of detection results, a list of objects with image_id, "
+            f"category_id, bbox and score ({error})"
+        ) from error
     if not found:
         raise ValueError(f"{path} has no box of a person in the annotated pictures")
     return {
