@@ -63,21 +63,18 @@ def convert(
     Args:
         source: A file or a catalogue id.
         output: The new file.
-        half: Store floating point numbers as fp16.
+        half: Store floating point numbers as fp16 where they fit, see `weights.readers.halved`.
         note: A sentence to keep in the file; one on its origin is kept from the source.
         folder: Models folder.
 
     Raises:
         WeightsError: The source cannot be read, or is no RTMPose or YOLOX.
-        ValueError: A weight is too large for half precision.
     """
-    import torch
-
     from ..errors import WeightsError
     from ..models.rtmpose import RTMPose
     from ..models.yolox import YOLOX
     from ..weights.load import load_model
-    from ..weights.readers import write_safetensors
+    from ..weights.readers import halved, write_safetensors
 
     model = load_model(source, folder=folder)
     module = model.module
@@ -101,10 +98,4 @@ def convert(
     if model.entry is not None:
         meta |= {"source": model.entry.source, "licence": model.entry.licence}
     state = module.state_dict()
-    if half:
-        for key, value in state.items():
-            if value.is_floating_point():
-                state[key] = value.to(torch.float16)
-                if not torch.isfinite(state[key]).all():
-                    raise ValueError(f"{key} is too large for half precision; leave --half out")
-    write_safetensors(output, state, meta)
+    write_safetensors(output, halved(state) if half else state, meta)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..io.atomic import write_atomically
 from ..weights.load import load_model
-from ..weights.readers import write_safetensors
+from ..weights.readers import halved, write_safetensors
 
 
 def network_metadata(model: nn.Module, note: str = "") -> dict[str, Any]:
@@ -34,12 +34,10 @@ def save_network(path: Path, model: nn.Module, half: bool = False, note: str = "
     Args:
         path: the new file, ``*.safetensors``.
         model: an `RTMPose`.
-        half: store floating point tensors as fp16.
+        half: store floating point tensors as fp16, see `weights.readers.halved`.
         note: a sentence on where the weights come from.
     """
-    state = model.state_dict()
-    if half:
-        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    state = halved(model.state_dict()) if half else model.state_dict()
     write_safetensors(path, state, network_metadata(model, note))
 
 

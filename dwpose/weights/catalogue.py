@@ -196,8 +196,8 @@ _ENTRIES = (
     ),
     ModelEntry(
         BUILTIN_DETECTOR, "detector", "yolox", "nano", (288, 288), None, None,
-        "builtin-det.safetensors", 1893132,
-        "6a866295eaafe6b750dfab8ff2738800bc06325bb3fb1f6900941ff40fae1773", APACHE,
+        "builtin-det.safetensors", 1893156,
+        "92310d2f1bd579d35d17cabf3e2d8e51af8be111d48175cb0c715323d5490072", APACHE,
         "ships with the package, trained on synthetic people alone; misses people and finds some "
         "who are not there",
         builtin=True,

@@ -174,6 +174,21 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, Tensor]:
     return read_checkpoint(path).state
 
 
+def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Floating point tensors as fp16, but those with numbers beyond its range as they are.
+
+    Variances of a first layer over pixels of 0 to 255 are such; as infinity they would silence
+    their channels.
+    """
+    import torch
+
+    most = torch.finfo(torch.float16).max
+    return {
+        name: value.half() if value.is_floating_point() and value.abs().max() <= most else value
+        for name, value in state.items()
+    }
+
+
 def write_safetensors(
     path: str | PathLike[str], state: Mapping[str, Tensor], meta: Mapping[str, Any]
 ) -> Path:

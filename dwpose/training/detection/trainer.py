@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...models.yolox import YOLOX, yolox_config
 from ...weights.load import load_model
-from ...weights.readers import write_safetensors
+from ...weights.readers import halved, write_safetensors
 from ..checkpoint import load_state, save_state
 from ..schedule import WeightAverage, learning_rate, parameter_groups
 from .assign import Cells
@@ -92,12 +92,10 @@ def save_detector(path: Path, model: YOLOX, half: bool = False, note: str = "") 
     Args:
         path: the new file, ``*.safetensors``.
         model: what to write.
-        half: store floating point tensors as fp16.
+        half: store floating point tensors as fp16, see `weights.readers.halved`.
         note: a sentence on where the weights come from.
     """
-    state = model.state_dict()
-    if half:
-        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    state = halved(model.state_dict()) if half else model.state_dict()
     config = model.config
     facts = {
         "family": "yolox",

@@ -108,8 +108,11 @@ def test_a_bad_loss_leaves_the_weights(tmp_path: Path, scenes: Composer):
 def test_the_file_loads_and_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     trainer = DetectorTrainer(TINY, tmp_path)
     path = tmp_path / "mine.safetensors"
+    variance = trainer.network.backbone.backbone.stem.conv.bn.running_var
+    variance.fill_(7e4)  # of pixels 0..255; beyond half precision
     save_detector(path, trainer.network, half=True, note="a test")
     model = load_model(path)
+    assert torch.equal(model.module.backbone.backbone.stem.conv.bn.running_var, variance)
     assert (model.role, model.family, model.input_size_hw) == ("detector", "yolox", (64, 64))
     assert model.meta["note"] == "a test"
     assert model.usage.rough_boxes
