@@ -226,7 +226,7 @@ class PictureFolder(FrameSource):
             except (OSError, ValueError) as error:
                 self.damaged += 1
                 if file not in self._told:
-                    log.warning("another picture stands in for one: %s", error)
+                    log.warning("another picture stands in: %s", error)
                 self._told.add(file)
                 image = self._nearest(index) if image is None else image
             yield _timed(index, image, self.fps)

@@ -89,11 +89,6 @@ class RTMPoseConfig:
         return _LITE_USAGE if self.size == LITE else Usage()
 
     @property
-    def padding(self) -> float:
-        """Factor on people's boxes that makes the crops this network is for."""
-        return self.usage.padding
-
-    @property
     def bins_wh(self) -> tuple[int, int]:
         """Length of the SimCC vectors for x and y."""
         return int(self.input_size_hw[1] * self.split), int(self.input_size_hw[0] * self.split)

@@ -64,6 +64,9 @@ class RenderedSource:
         config: how much.
         seed: of pictures, draws and variation.
         variation: how crops are varied.
+
+    Raises:
+        ValueError: their manner is to change (`VariationConfig.style`), which only a pool can do.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class RenderedSource:
     ) -> None:
         self.engine, self.config, self.seed = engine, config, seed
         self.variation = variation or VariationConfig()
+        if self.variation.style > 0:
+            raise ValueError("style is for crops of a pool: give pool, or leave style at 0")
         self.batch = config.batch
         self._ring: dict[str, Tensor] = {}
         # Renderings that the ring holds.
@@ -144,14 +149,11 @@ def crop_sources(
 
     Raises:
         FileNotFoundError: the folder holds no crops.
-        ValueError: it holds crops of another padding than that of `scenes`, or crops rendered on
-            the way are to change their manner (`VariationConfig.style`), which is done on the CPU.
+        ValueError: it holds crops of another padding than that of `scenes`.
     """
     if pool:
         crops = CropPool(Path(pool), scenes.padding)
         return lambda seed: PoolSource(crops, ring.batch, ring.epoch_length, seed, variation)
-    if variation is not None and variation.style > 0:
-        raise ValueError("style is for crops of a pool: give pool, or leave style at 0")
     engine = SyntheticPeople(scenes, device)
     return lambda seed: RenderedSource(engine, ring, seed, variation)
 

@@ -35,10 +35,9 @@ def restyle(
         uint8 [H, W, 3].
     """
     out: Array = image.astype(np.float32) / 255
-    laid: Array = other.astype(np.float32) / 255
-    for change in rng.permutation(np.array(_CHANGES, dtype=object)):
+    for number in rng.permutation(len(_CHANGES)):
         if rng.random() < _CHANCE:
-            out = np.clip(change(out, laid, rng), 0, 1)
+            out = np.clip(_CHANGES[number](out, other, rng), 0, 1)
     return (out * 255 + 0.5).astype(np.uint8)
 
 
@@ -90,7 +89,8 @@ def _filter(image: Array, _: Array, rng: np.random.Generator) -> Array:
 
 def _lay_over(image: Array, other: Array, rng: np.random.Generator) -> Array:
     """A breath of another picture: prints, reflections, spots of light."""
-    return image + np.float32(rng.uniform(0.08, 0.3)) * (other - other.mean())
+    laid = other.astype(np.float32) / 255
+    return image + np.float32(rng.uniform(0.08, 0.3)) * (laid - laid.mean())
 
 
 def _sharpness(image: Array, _: Array, rng: np.random.Generator) -> Array:

@@ -184,7 +184,7 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     most = torch.finfo(torch.float16).max
     return {
-        name: value.half() if value.is_floating_point() and value.abs().max() <= most else value
+        name: value.half() if value.is_floating_point() and (value.abs() <= most).all() else value
         for name, value in state.items()
     }
 

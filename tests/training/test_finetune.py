@@ -101,7 +101,7 @@ def test_crops_are_those_of_the_network(photos, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(loader, "vary", lambda *args: seen.append(args[-1]) or vary(*args))
     assert main(command(tmp_path, photos, tmp_path / "start.safetensors", epochs=1)) == 0
-    assert set(seen) == {network.config.padding} != {BOX_PADDING}
+    assert set(seen) == {network.config.usage.padding} != {BOX_PADDING}
     assert load_teacher(tmp_path / "best.safetensors").config.usage == network.config.usage
 
 

@@ -41,8 +41,8 @@ def test_the_same_numbers_give_the_same_picture(spots) -> None:
 def test_every_change_changes_something(spots) -> None:
     from dwpose.training.restyle import _CHANGES
 
-    picture, other = (part.astype(np.float32) / 255 for part in spots(2, 1)[0])
-    picture = 0.2 + 0.6 * picture * np.array((1, 0.7, 0.4), np.float32)
+    picture, other = spots(2, 1)[0]
+    picture = 0.2 + 0.6 / 255 * picture * np.array((1, 0.7, 0.4), np.float32)
     for change in _CHANGES:
         out = change(picture, other, np.random.default_rng(2))
         assert out.shape == picture.shape
@@ -66,6 +66,6 @@ def test_a_pool_changes_its_crops_and_not_their_points(spot_pool: CropPool, styl
 def test_crops_rendered_on_the_way_keep_their_manner(spot_pool: CropPool, tmp_path) -> None:
     scenes, ring, cpu = SyntheticConfig((64, 64)), RingConfig(batch=2), torch.device("cpu")
     with pytest.raises(ValueError, match="give pool"):
-        crop_sources("", scenes, ring, cpu, VariationConfig(style=0.5))
+        crop_sources("", scenes, ring, cpu, VariationConfig(style=0.5))(1)
     source = crop_sources(str(tmp_path / "pool"), scenes, ring, cpu, VariationConfig(style=0.5))
     assert source(1).variation == VariationConfig(style=0.5)

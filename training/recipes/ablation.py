@@ -122,12 +122,12 @@ def run(settings: Settings, folder: Path) -> None:
     size_hw = teacher.config.input_size_hw
     scenes = {
         "size_hw": size_hw,
-        "padding": teacher.config.padding,
+        "padding": teacher.config.usage.padding,
         "poses": settings.poses,
         "backgrounds": settings.backgrounds,
     }
     if settings.pool_held_out:
-        crops = CropPool(Path(settings.pool_held_out), teacher.config.padding)
+        crops = CropPool(Path(settings.pool_held_out), teacher.config.usage.padding)
         measure = PoolMeasure(crops, device, settings.held_out)
     else:
         held_out = SyntheticPeople(SyntheticConfig(**scenes, split="val"), device)

@@ -121,7 +121,7 @@ def run(settings: Settings, folder: Path) -> None:
     if sum(map(bool, (settings.imagenet, settings.init, settings.teacher))) > 1:
         raise ValueError("give imagenet, init or teacher, not more than one of them")
     ranks = join(settings.device)
-    padding = rtmpose_config(LITE, (256, 192)).padding  # the same for all sizes of crops
+    padding = rtmpose_config(LITE, (256, 192)).usage.padding  # the same for all sizes of crops
     held_out = CropPool(Path(settings.held_out), padding)
     # At least two, so that a dry run fades too.
     length = max(1, min(EPOCH, settings.iterations // 2))

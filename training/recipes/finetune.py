@@ -114,7 +114,7 @@ class HeldOut:
     def __call__(self, model: RTMPose) -> dict[str, float]:
         """Measure a network."""
         config = model.config
-        batches = plain_batches([self._people], config.input_size_hw, padding=config.padding)
+        batches = plain_batches([self._people], config.input_size_hw, padding=config.usage.padding)
         found = estimate_crops(model, batches, self._device)
         return measure_crops(found)
 
@@ -142,7 +142,7 @@ def run(settings: Settings, folder: Path) -> None:
             ranks.world,
             workers=settings.workers,
             gentle_from=gentle_epoch(settings.epochs),
-            padding=student.config.padding,
+            padding=student.config.usage.padding,
         )
         objective = FineTuning(
             teacher, student, settings.epochs, alpha=0, logit_weight=settings.keep, decay=False

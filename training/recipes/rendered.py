@@ -91,7 +91,7 @@ def run(settings: Settings, folder: Path) -> None:
     network_config = rtmpose_config(settings.size, size_hw)
     scenes = {
         "size_hw": size_hw,
-        "padding": network_config.padding,
+        "padding": network_config.usage.padding,
         "poses": settings.poses,
         "backgrounds": settings.backgrounds,
     }
