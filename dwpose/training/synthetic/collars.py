@@ -30,6 +30,7 @@ def lay_collars(
     inverse_depth: Tensor,
     photos: Photos | None,
     share: float,
+    cloth: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Lay a ring around the neck of some subjects.
 
@@ -41,6 +42,7 @@ def lay_collars(
         inverse_depth: 1/m, 0 where nothing is, [N,H,W].
         photos: what rings are cut from besides plain colours.
         share: of the subjects.
+        cloth: how far the subjects' tops stand out, metres [N]; rings lie on them.
 
     Returns:
         pictures, inverse depths with the rings, and where a ring covers a person, bool [N,H,W].
@@ -50,17 +52,17 @@ def lay_collars(
     # All numbers are drawn for everybody, so that the share does not change the others.
     chosen = dice.chance(share, images)
     tube = dice.uniform(0.01, 0.04, images)
-    ring = 0.065 + tube + dice.uniform(0.0, 0.05, images)
+    ring = 0.065 + tube + dice.uniform(0.0, 0.05, images) + cloth / 2
     flat = dice.uniform(0.5, 1.0, images)
     lean = dice.uniform(-0.1, 0.9, images)
-    lift = dice.uniform(0.0, 0.09, images)
-    cloth = textures(dice, images, _TEXTURE, photos)
+    lift = dice.uniform(0.0, 0.09, images) + cloth
+    skin = textures(dice, images, _TEXTURE, photos)
     grain = dice.uniform(-0.5, 0.9, images).clamp_min(0)[:, None, None, None]
     colour = dice.uniform(0.02, 0.98, images, 3, 1, 1)
     colour = torch.where(
         dice.chance(0.6, images)[:, None, None, None], colour.mean(1, keepdim=True), colour
     )
-    cloth = (colour + grain * (cloth - 0.5)).clamp(0, 1)
+    skin = (colour + grain * (skin - 0.5)).clamp(0, 1)
     gloss = dice.uniform(-0.6, 0.8, images).clamp_min(0)
     lining = dice.chance(0.5, images)
     dark = dice.uniform(0.0, 0.25, images)
@@ -112,7 +114,7 @@ def lay_collars(
             turn = torch.atan2(place[..., 1], place[..., 0]) / math.pi
             grid = torch.stack([turn, out], -1).view(len(ids), height, width, 2)
             shade = F.grid_sample(
-                cloth[ids], grid, padding_mode="reflection", align_corners=False
+                skin[ids], grid, padding_mode="reflection", align_corners=False
             ).flatten(2)
             shade = shade * (0.45 + 0.55 * bright.clamp_min(0))[:, None]
             shade = shade + (gloss * bright.clamp_min(0) ** 12)[:, None]

@@ -249,7 +249,14 @@ class SyntheticPeople:
         drawn_by = owner = rank_map(drawn, rank)
         if config.collars > 0:
             picture, inverse_depth, covered = lay_collars(
-                dice, view, points[subject], picture, inverse_depth, self.photos, config.collars
+                dice,
+                view,
+                points[subject],
+                picture,
+                inverse_depth,
+                self.photos,
+                config.collars,
+                wear.loose_top[subject],
             )
             owner = owner.masked_fill(covered, -1)
         if config.tables > 0:
