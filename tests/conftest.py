@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +17,14 @@ COMMITTED = ROOT / "tests" / "data" / "reference"
 
 def _shared() -> Path:
     return Path(os.environ.get("DWPOSE_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's model files out of the tests, and what tests export out of theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DWPOSE_MODELS", str(tmp_path_factory.mktemp("models")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,15 @@ def test_a_network_learns_from_rendered_crops(teacher):
     assert load_model(teacher / "model.safetensors").input_size_hw == (64, 64)
 
 
+def test_a_student_of_rendered_crops_says_where_it_began(teacher, tmp_path):
+    taught = teacher / "model.safetensors"
+    given = {"size": "t", "height": 64, "width": 64, "samples": 4, "teacher": taught}
+    assert run("rendered", tmp_path, **given, init=taught) == 0
+    note = load_model(tmp_path / "model.safetensors").meta["note"]
+    assert "trained on rendered crops, backbone of model.safetensors" in note
+    assert "(before: trained on rendered crops" in note
+
+
 def test_one_command_compares_all_and_reports(teacher, tmp_path):
     given = {"teacher": teacher / "model.safetensors", "size": "t", "samples": 4, "seeds": "0"}
     given |= {"measure_every": 1, "report": tmp_path / "report"}

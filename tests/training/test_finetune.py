@@ -32,7 +32,7 @@ def start(tmp_path_factory) -> Path:
     """A network that knows nothing."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "start.safetensors"
-    save_network(path, RTMPose(rtmpose_config("t", SIZE_HW)))
+    save_network(path, RTMPose(rtmpose_config("t", SIZE_HW)), note="random numbers")
     return path
 
 
@@ -65,6 +65,7 @@ def test_one_command_from_photos_to_a_model(photos, start, tmp_path, caplog):
     outcome = load_model(tmp_path / "best.safetensors")
     assert outcome.input_size_hw == SIZE_HW
     assert "fine-tuned on 4 people" in outcome.meta["note"]
+    assert "(before: random numbers)" in outcome.meta["note"]
     lines = read_log(tmp_path / "log.jsonl")
     assert {"loss_kpt", "loss_logit"} <= lines[0].keys()
     assert {"ap", "pck", "pck_body"} <= lines[-1]["measured"].keys()

@@ -23,6 +23,7 @@ from pathlib import Path
 from torch import nn
 
 from dwpose.models.rtmpose import RTMPose
+from dwpose.training.checkpoint import earlier_notes
 from dwpose.training.data import (
     LabelledPeople,
     build_loader,
@@ -151,7 +152,8 @@ def run(settings: Settings, folder: Path) -> None:
         config = TrainConfig(
             learner,
             settings.epochs,
-            note=f"{settings.model}, fine-tuned on {len(train)} people of {settings.photos}",
+            note=f"{settings.model}, fine-tuned on {len(train)} people of {settings.photos}"
+            f"{earlier_notes([settings.model])}",
             measure_every=settings.measure_every,
             log_every=min(50, len(loader)),
             minutes=settings.minutes,

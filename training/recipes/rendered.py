@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from dwpose.models.rtmpose import RTMPose, rtmpose_config
+from dwpose.training.checkpoint import earlier_notes
 from dwpose.training.distill import StageOne, load_teacher
 from dwpose.training.distributed import join
 from dwpose.training.learner import LearnerConfig
@@ -121,6 +122,8 @@ def run(settings: Settings, folder: Path) -> None:
     else:
         emphasis = part_emphasis() if settings.emphasis else None
         objective = StudentAlone(network, epochs, coarse=settings.coarse, emphasis=emphasis)
+    start = f", backbone of {Path(settings.init).name}" if settings.init else ""
+    taught = earlier_notes([settings.teacher]) if settings.teacher else ""
     held_out = SyntheticPeople(SyntheticConfig(**scenes, split="val"), ranks.device)
     config = TrainConfig(
         LearnerConfig(
@@ -131,7 +134,7 @@ def run(settings: Settings, folder: Path) -> None:
             compile=settings.compile,
         ),
         epochs,
-        note="trained on rendered crops",
+        note=f"trained on rendered crops{start}{taught}",
         measure_every=5,
         log_every=min(20, settings.epoch),
         minutes=settings.minutes,
