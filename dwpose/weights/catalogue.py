@@ -196,8 +196,8 @@ _ENTRIES = (
     ),
     ModelEntry(
         BUILTIN_DETECTOR, "detector", "yolox", "nano", (288, 288), None, None,
-        "builtin-det.safetensors", 1893156,
-        "92310d2f1bd579d35d17cabf3e2d8e51af8be111d48175cb0c715323d5490072", APACHE,
+        "builtin-det.safetensors", 1893196,
+        "2a9885f3dc24a56f89baabf33b5471bb14184067e6ef0b61199d1f22563e9e6f", APACHE,
         "ships with the package, trained on synthetic people alone; misses people and finds some "
         "who are not there",
         builtin=True,
