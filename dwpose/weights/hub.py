@@ -163,9 +163,8 @@ def _fetch_into(target: Path, entry: ModelEntry, report: Report, patience: Patie
                 f"{str(wanted or published)[:12]}...; it was refused and removed. Try another "
                 "network or mirror, or report it if it stays so."
             )
-    mark_of(part).unlink(missing_ok=True)
     if zipped:
-        part = _unpack(part, target, entry)
+        part = _unpack(part, target, entry, report)
         actual = sha256_of(part)
         expected = entry.sha256 or read_record(target).get("sha256")
         if expected not in (None, actual):
@@ -174,6 +173,7 @@ def _fetch_into(target: Path, entry: ModelEntry, report: Report, patience: Patie
                 f"{source} holds a {entry.member} whose sha256 {actual[:12]}... is not the "
                 f"expected {expected[:12]}...; it was refused and removed."
             )
+    mark_of(part).unlink(missing_ok=True)
     with disk_errors(target.parent, part):
         part.replace(target)
     write_record(target, entry, actual, source)
@@ -197,9 +197,13 @@ def _refuse_page(part: Path, source: str) -> None:
         )
 
 
-def _unpack(archive: Path, target: Path, entry: ModelEntry) -> Path:
-    """Take the one wanted member out of an archive; the archive is removed in any case."""
+def _unpack(archive: Path, target: Path, entry: ModelEntry, report: Report) -> Path:
+    """Take the one wanted member out of an archive.
+
+    The archive is removed, unless the caller ends it by an error of his own from `report`.
+    """
     part = target.with_name(target.name + ".part")
+    size = archive.stat().st_size
     try:
         with zipfile.ZipFile(archive) as bundle:
             # Only a name of ours is ever written, so a member's own path does not matter.
@@ -218,13 +222,17 @@ def _unpack(archive: Path, target: Path, entry: ModelEntry) -> Path:
             ):
                 while chunk := stream.read(CHUNK_BYTES):
                     out.write(chunk)
+                    report(size, size)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         part.unlink(missing_ok=True)
+        _discard(archive)
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"the archive of {entry.id} is damaged ({error}); try again.") from None
-    finally:
-        archive.unlink(missing_ok=True)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _discard(archive)
     return part
 
 

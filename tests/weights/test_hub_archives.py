@@ -39,6 +39,24 @@ def test_an_archive_is_unpacked_and_its_member_checked(hub, entry, body, quick, 
     assert_right(path, tmp_path, body)
 
 
+def test_cancelling_while_it_is_unpacked_keeps_the_archive(
+    hub, entry, body, quick, tmp_path, zip_of
+):
+    packed = zip_of({"end2end.onnx": body})
+    hub.put("sdk/net.zip", packed)
+
+    def cancel_at_the_first_piece(done: int, total: int | None) -> None:
+        if (tmp_path / "weights.onnx.part").exists():
+            raise KeyError("cancelled")
+
+    with pytest.raises(KeyError, match="cancelled"):
+        fetch(archived(entry, body, packed), tmp_path, cancel_at_the_first_piece, quick)
+    assert not [name for name in names(tmp_path) if name.startswith("weights.onnx.part")]
+    path = fetch(archived(entry, body, packed), tmp_path, False, quick)
+    assert len(hub.asked("GET")) == 1
+    assert_right(path, tmp_path, body)
+
+
 @pytest.mark.parametrize(
     ("members", "sentence"),
     [

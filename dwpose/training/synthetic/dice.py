@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -73,19 +71,8 @@ def rotation_vector(vector: Tensor) -> Tensor:
     return axis_angle(vector / angle[..., None], angle)
 
 
-def random_directions(dice: Dice, *size: int) -> Tensor:
-    """Unit vectors [*size,3], evenly spread."""
-    vector = dice.normal(1.0, *size, 3)
-    return vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-
-
 def about(axis: str, angle: Tensor) -> Tensor:
     """Rotation about "x", "y" or "z" by radians [...]."""
     unit = torch.zeros(*angle.shape, 3, device=angle.device)
     unit[..., "xyz".index(axis)] = 1.0
     return axis_angle(unit, angle)
-
-
-def wrap_angle(angle: Tensor) -> Tensor:
-    """The same angle in [-pi, pi)."""
-    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi

@@ -112,11 +112,6 @@ class SyntheticBatch:
     framing: Tensor
     owner: Tensor
 
-    @property
-    def coverage(self) -> Tensor:
-        """Where a person is seen, bool [N,H,W]."""
-        return self.owner >= 0
-
 
 # Metres by which a point may lie behind the visible surface and still count as seen, by depth
 # inside the body: face points are on the skin, hips lie deep in the flesh.
