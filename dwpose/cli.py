@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -64,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         leaves by SystemExit(2) itself), 130 when interrupted.
     """
     args = build_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that a pipe's old encoding (Windows) lacks is written as \u...., as stderr does.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = args.run(args)
         sys.stdout.flush()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,8 @@ def open_video(video: Any, with_sound: bool = False) -> Iterator[VideoFrames]:
         yield VideoFrames(FilmFile(source), start, length)
     finally:
         if made is not None:
-            os.unlink(made)
+            with suppress(OSError):  # Windows, while a reader has not let go of it
+                os.unlink(made)
 
 
 def _pictures(parts: Any) -> FrameSource:

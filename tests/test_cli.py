@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -124,3 +125,12 @@ def test_the_package_runs_as_a_program():
         [sys.executable, "-m", "dwpose", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == f"dwpose {dwpose.__version__}"
+
+
+def test_names_that_the_output_cannot_encode_are_escaped(tmp_path: Path):
+    folder = tmp_path / "\u4eba\u7269"
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "DWPOSE_MODELS": str(folder)}
+    command = [sys.executable, "-m", "dwpose", "models", "path"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\u4eba\u7269" in done.stdout

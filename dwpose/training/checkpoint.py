@@ -74,6 +74,9 @@ def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_state` wrote: tensors on the CPU, and the facts.
 
+    The tensors are copies: those of safetensors lie in the mapped file, and what keeps one of them
+    would keep Windows from replacing the file.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or holds no facts.
@@ -85,7 +88,8 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             if "dwpose" not in metadata:
                 raise ValueError(f"{path} holds no training state; name the folder of another run")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            tensors = {name: file.get_tensor(name).clone() for name in names}
             return tensors, json.loads(metadata["dwpose"])
     except SafetensorError as error:
         raise ValueError(
