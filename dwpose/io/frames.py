@@ -15,14 +15,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from .images import ImageArray, load_image
-
-if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
+from .upright import upright
 
 log = logging.getLogger("dwpose")
 
@@ -366,14 +364,6 @@ def import_av() -> Any:
     except ImportError:
         raise RuntimeError("films need PyAV; install it with: pip install av") from None
     return av
-
-
-def upright(frame: VideoFrame) -> ImageArray:
-    """Turn a decoded frame of any pixel format into uint8 [H, W, 3] RGB as it is to be shown."""
-    image = frame.to_ndarray(format="rgb24")
-    # Degrees counterclockwise; anything else than quarter turns is not a way to hold a camera.
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns), dtype=np.uint8)
 
 
 def _timed(index: int, image: ImageArray, fps: float) -> Frame:
