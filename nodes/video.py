@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +181,7 @@ class Patient:
     def __init__(self, model: PoseModel, score: float) -> None:
         self._model, self._score = model, score
         self.detector = None if model.pipeline.detector is None else self._detect
-        self.estimator = self._estimate
+        self.estimator = PatientEstimator(model, self._try)
         self.searches = model.pipeline.searches
 
     def __call__(self, images: Any, **options: Any) -> Any:
@@ -194,10 +195,6 @@ class Patient:
             lambda: detector(images, score_threshold=self._score, on_batch=check_interrupt)
         )
 
-    def _estimate(self, images: Any, boxes: Any) -> list[People]:
-        estimator = self._model.pipeline.estimator
-        return self._try(lambda: estimator(images, boxes, on_batch=check_interrupt))
-
     def _try(self, run: Any) -> Any:
         check_interrupt()
         try:
@@ -206,6 +203,31 @@ class Patient:
             if not again_with_less(self._model, error):
                 raise
             return run()
+
+
+class PatientEstimator:
+    """The pose network of a `Patient`, of which a second look asks more than to be called.
+
+    Args:
+        model: the networks.
+        run: calls what it is given, see `Patient`.
+    """
+
+    def __init__(self, model: PoseModel, run: Callable[[Any], Any]) -> None:
+        self._estimator, self._run = model.pipeline.estimator, run
+        self.size_hw, self.padding = self._estimator.size_hw, self._estimator.padding
+
+    def __call__(
+        self,
+        images: Any,
+        boxes: Any,
+        *,
+        flip_test: bool | None = None,
+        on_batch: Callable[[], None] | None = None,
+    ) -> list[People]:
+        """See `dwpose.estimator.Estimator`."""
+        options: Any = {"flip_test": flip_test, "on_batch": on_batch or check_interrupt}
+        return self._run(lambda: self._estimator(images, boxes, **options))
 
 
 def _over(frame: Frame, people: People) -> Any:

@@ -103,6 +103,27 @@ def test_the_detector_rests_and_frames_between_are_filled(node, make_model, memo
     assert sum(model.pipeline.estimator.session.asked) < 20
 
 
+@pytest.mark.parametrize("batch", [0, 4])
+def test_a_second_look_is_taken(node, pack, make_model, memory_video, monkeypatch, batch):
+    module = pack("dwpose.second_look")
+
+    def find_looks(people, size_hw, options, picture, padding):
+        assert (size_hw, padding) == (model.pipeline.estimator.size_hw, 1.25)
+        return [module.Look(picture, 0, "face", (20, 20, 60, 100), 40.0)]
+
+    # The stand-in's hands are as large as its people, so that none would be looked at again.
+    monkeypatch.setattr(module, "find_looks", find_looks)
+    crops = []
+    for second_look in (False, True):
+        model = make_model()
+        keypoints, *_ = node.VideoToKeypoints.execute(
+            memory_video(), second_look=second_look, batch=batch, model=model
+        ).args
+        assert [len(frame["people"]) for frame in keypoints] == [1] * 10
+        crops.append(sum(model.pipeline.estimator.session.asked))
+    assert crops[1] > crops[0]
+
+
 def test_a_batch_looks_at_every_frame(node, pack, make_model, memory_video, management):
     model = make_model()
     asked: list[int] = []
