@@ -144,8 +144,9 @@ def _place(folder_paths: Any, prefix: str, width: int, height: int) -> tuple[str
         raise ValueError(
             f"filename_prefix {prefix!r} leads out of the output folder; give a name inside it"
         )
+    # ComfyUI finds no number to go on from where the prefix ends in a slash or has such pieces.
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        prefix, output, width, height
+        os.path.normpath(prefix), output, width, height
     )
     return folder, name, counter, subfolder
 
@@ -216,8 +217,8 @@ class LoadKeypoints(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: Any = BY_PATH, path: Any = "", **inputs: Any) -> Any:
-        """Run again when the file changed; always, where a path that is linked isn't known yet."""
-        if path is None and file in (None, "", BY_PATH):
+        """Run again when the file changed; always, where a name that is linked isn't known yet."""
+        if file is None or (path is None and file in ("", BY_PATH)):
             return float("nan")
         try:
             found = Path(find_path(_choose(file, path)))

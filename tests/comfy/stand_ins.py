@@ -114,7 +114,10 @@ def _folder_paths(base: Path) -> types.ModuleType:
         where = Path(folder) / Path(prefix).parent
         where.mkdir(parents=True, exist_ok=True)
         name = Path(prefix).name
-        taken = [p.name[len(name) + 1 :].split("_")[0] for p in where.glob(f"{name}_*")]
+        # As ComfyUI counts: nothing where the prefix ends in a slash.
+        end = len(prefix.rpartition("/")[2]) + 1
+        found = [p.name for p in where.iterdir() if p.name[:end] == f"{name}_"]
+        taken = [one[end:].split("_")[0] for one in found]
         counter = max([int(n) for n in taken if n.isdigit()], default=0) + 1
         return str(where), name, counter, str(Path(prefix).parent).removeprefix("."), prefix
 

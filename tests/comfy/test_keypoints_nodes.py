@@ -102,6 +102,8 @@ def test_coco_results_need_the_size(node, base, pose):
 def test_files_are_numbered_and_never_overwritten(node, base, pose):
     paths = [save(node, pose(1), filename_prefix="sub/%width%") for _ in range(3)]
     assert paths == [f"sub/60_0000{n}_.json [output]" for n in (1, 2, 3)]
+    for prefix in ("poses/", "sub//more/.", "up/../down/"):
+        assert len({save(node, pose(1), filename_prefix=prefix) for _ in range(3)}) == 3
     folders = [save(node, pose(1), "f", "OpenPose JSON per frame") for _ in range(2)]
     assert folders == ["f_00001_/ [output]", "f_00002_/ [output]"]
     assert [p.name for p in (base / "output/f_00002_").iterdir()] == [
@@ -186,6 +188,8 @@ def test_a_changed_file_is_read_again(node, base, pose):
     assert node.LoadKeypoints.fingerprint_inputs(file="a.json") != first
     # A linked path is not known yet when ComfyUI asks: it may lead to a file that changed.
     assert math.isnan(node.LoadKeypoints.fingerprint_inputs(file=node.BY_PATH, path=None))
+    assert math.isnan(node.LoadKeypoints.fingerprint_inputs(file=None, path=""))
+    assert math.isnan(node.LoadKeypoints.fingerprint_inputs(file=None, path="a.json"))
 
 
 def test_openpose_files_without_a_size(node, base):
