@@ -288,7 +288,7 @@ def _colours(image: torch.Tensor, index: int) -> npt.NDArray[np.float32]:
         frame = frame[..., :3] * alpha + (1 - alpha)
     elif frame.shape[2] == 1:
         frame = np.repeat(frame, 3, axis=2)
-    return frame.clip(0, 1)
+    return np.fmin(np.fmax(frame, 0), 1)  # NaN becomes black
 
 
 def _cut(target: torch.Tensor, picture: npt.NDArray[Any], square: Square | SteadySquare) -> None:

@@ -249,9 +249,9 @@ class Frames:
         frame = self._image[index].detach().float().cpu().numpy()
         flat = np.ascontiguousarray(frame).reshape(frame.shape[0], -1)
         # One pass that scales, rounds and clips from above; three times faster than multiply, but
-        # it takes absolute values. What is not a number becomes 0 or 255.
-        if flat.min() < 0:
-            flat = np.maximum(flat, 0)
+        # it takes absolute values. Where NaN is among the numbers, the least of them is NaN.
+        if not flat.min() >= 0:
+            flat = np.fmax(flat, 0)
         pixels = cv2.convertScaleAbs(flat, alpha=255.0)
         return load_image(np.asarray(pixels, np.uint8).reshape(frame.shape))
 

@@ -121,6 +121,7 @@ def test_pictures_of_every_kind(node, poses):
     assert bool((clear == 1).all())
     wild = cut(node, pose, image=torch.tensor([-0.5, 1.5]).repeat(2, *HW, 2)[..., :3])[1]
     assert (float(wild.min()), float(wild.max())) == (0, 1)
+    assert not cut(node, pose, image=torch.full((2, *HW, 3), torch.nan))[1].any()
     flat = cut(node, pose[:1], image=torch.zeros(*HW, 3))
     assert flat[1].shape == (1, 512, 512, 3)
 

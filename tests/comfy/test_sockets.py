@@ -31,7 +31,10 @@ def test_frames_of_one_picture_without_a_batch(sockets):
 def test_numbers_outside_the_range_are_clipped_and_nan_is_drawn(sockets):
     image = torch.tensor([-3.0, 0.5, 9.0]).reshape(1, 1, 1, 3)
     assert sockets.Frames(image)[0].tolist() == [[[0, 128, 255]]]
-    assert sockets.Frames(torch.full((1, 2, 2, 3), torch.nan))[0].dtype == np.uint8
+    image = torch.tensor([torch.nan, -0.5, 0.5, -torch.inf, 1.0, 9.0]).reshape(1, 1, 2, 3)
+    # On OpenCV's paths for one row of few numbers and of many.
+    for wide in (image, image.repeat(1, 50, 50, 1)):
+        assert sockets.Frames(wide)[0][-1, -2:].tolist() == [[0, 0, 128], [0, 255, 255]]
 
 
 def test_a_single_channel_is_grey_and_alpha_lies_on_white(sockets):
