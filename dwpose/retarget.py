@@ -140,10 +140,16 @@ class Retargeter:
             itself.
 
         Raises:
-            ValueError: ids are missing, or nobody is seen well enough to be measured.
+            ValueError: ids are missing, nobody has this one, or nobody is seen well enough to be
+                measured.
         """
         self.fitted = {}
-        tracks = [t for t in split_tracks(frames) if track_id in (None, t.id)]
+        tracks = split_tracks(frames)
+        ids = sorted({track.id for track in tracks})
+        if track_id is not None and ids and track_id not in ids:
+            known = ", ".join(map(str, ids))
+            raise ValueError(f"track_id: nobody to retarget has the id {track_id}; ids are {known}")
+        tracks = [track for track in tracks if track_id in (None, track.id)]
         for track in tracks:
             rows = track.present
             points, scores = np.nan_to_num(track.keypoints[rows]), track.scores[rows]
@@ -172,7 +178,7 @@ class Retargeter:
             raise ValueError("call fit with the driving sequence first")
         ids = track_ids(people)
         chosen = [i for i, identity in enumerate(ids.tolist()) if identity in self.fitted]
-        hw = self._canvas(people.image_hw)
+        hw = self.canvas(people.image_hw)
         if not chosen:
             return People.empty(hw)
         keypoints = np.stack([self._move(people, i, self.fitted[int(ids[i])]) for i in chosen])
@@ -189,7 +195,8 @@ class Retargeter:
         """`apply` to every frame."""
         return [self.apply(people) for people in frames]
 
-    def _canvas(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+    def canvas(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width in pixels of the new picture of a frame of the size `image_hw`."""
         if self.options.framing == "reference" and self.reference.placement is not None:
             return self.reference.placement.image_hw
         if self.options.framing == "fit" and self.options.canvas_hw is not None:
@@ -215,7 +222,7 @@ class Retargeter:
         if options.framing == "fit":
             known = moved[seen]
             low, high = np.percentile(known, 0.2, axis=0), np.percentile(known, 99.8, axis=0)
-            size = np.array(self._canvas(image_hw)[::-1], float)
+            size = np.array(self.canvas(image_hw)[::-1], float)
             zoom = float((size * (1 - 2 * options.margin) / np.maximum(high - low, 1.0)).min())
             return _framed(fitted, zoom, (low + high) / 2, size / 2)
         placement = self.reference.placement

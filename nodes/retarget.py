@@ -9,7 +9,7 @@ from comfy_api.latest import io  # pyright: ignore[reportMissingImports]
 
 from . import options as shared
 from .live import work_aside
-from .render import check_one_size, poses_with_frames
+from .render import check_one_size, poses_with_frames, shared_size
 from .sockets import (
     Progress,
     advanced,
@@ -176,6 +176,7 @@ class Retarget(io.ComfyNode):
     ) -> Any:
         """Measure the whole clip, then move frame by frame."""
         from ..dwpose.retarget import Retargeter, RetargetOptions
+        from ..dwpose.types import People
 
         check_choice("framing", framing, FRAMINGS)
         poses = poses_with_frames(pose_keypoint)
@@ -188,7 +189,7 @@ class Retarget(io.ComfyNode):
         proportions = read_proportions(reference, lengths, reference_person, threshold)
         if framing == FRAMINGS[1] and proportions.placement is None:
             raise ValueError("framing 'reference' needs a reference; connect one, or take 'keep'")
-        image_hw = poses[0].image_hw
+        image_hw = shared_size(poses)
         options = RetargetOptions(
             framing=framing,
             canvas_hw=(height or image_hw[0], width or image_hw[1]),
@@ -214,7 +215,8 @@ class Retarget(io.ComfyNode):
                 moved.append(retargeter.apply(people))
                 progress(len(moved))
         else:
-            moved = poses  # nobody moves, so nobody is measured
+            # Nobody moves, so nobody is measured; the picture is the new one all the same.
+            moved = [People.empty(retargeter.canvas(people.image_hw)) for people in poses]
         keypoints = write_poses(moved, written_threshold(pose_keypoint))
         known = {n: round(v, 4) for n, v in proportions.to_dict().items() if v is not None}
         return io.NodeOutput(keypoints, json.dumps(known))

@@ -11,6 +11,7 @@ import pytest
 from dwpose.io.openpose_json import from_pose_keypoint, to_pose_keypoint
 from dwpose.retarget import FRAMINGS
 from dwpose.training.synthetic.motion import Act, Build, as_people, move, project, together
+from dwpose.types import People
 
 TIMES = np.arange(40) / 25
 CHILD = Build(arm=0.75, forearm=0.75, hand=0.9, leg=0.7, shin=0.7, shoulders=0.8, head=1.2)
@@ -129,8 +130,21 @@ def test_one_of_several_by_id_and_frames_without_them(node):
 
 def test_nobody_gives_as_many_empty_frames(node):
     _, driver = person(1)
-    found, _ = run(node, [f[[]] for f in driver[:4]], lengths="arm 1")
+    nobody = [f[[]] for f in driver[:4]]
+    found, _ = run(node, nobody, lengths="arm 1")
     assert [len(f) for f in found] == [0] * 4
+    assert found[0].image_hw == (480, 832)
+    # In the picture that others would be in.
+    found, _ = run(node, nobody, lengths="arm 1", framing="fit", width=320, height=256)
+    assert {f.image_hw for f in found} == {(256, 320)}
+    found, _ = run(node, nobody, reference=reference(), framing="reference")
+    assert {f.image_hw for f in found} == {(600, 400)}
+
+
+def test_the_driving_videos_size_is_that_of_frames_with_people(node):
+    frames = [People.empty((64, 64)), *person(1)[1][:3]]
+    found, _ = run(node, frames, lengths="arm 1", framing="fit")
+    assert {f.image_hw for f in found} == {(480, 832)}
 
 
 def test_wrong_inputs_are_told_in_one_sentence(node):
@@ -148,7 +162,7 @@ def test_wrong_inputs_are_told_in_one_sentence(node):
         ({"reference": to_pose_keypoint(driver[0][[]])}, "reference has nobody"),
         ({"reference": pose[:1], "reference_person": 2}, "reference_person 2 does not exist"),
         ({"reference": to_pose_keypoint(together(*pair))}, "several frames with several people"),
-        ({"lengths": "arm 1", "track_id": 9}, "nobody to retarget"),
+        ({"lengths": "arm 1", "track_id": 9}, "nobody to retarget has the id 9; ids are 0"),
     ):
         with pytest.raises(ValueError, match=message) as caught:
             node.execute(pose, **options)
