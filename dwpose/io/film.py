@@ -173,10 +173,11 @@ class _Sound:
         if self._copied:
             self._stream = out.add_stream_from_template(self._in)
         else:
+            rates = av.Codec(out.default_audio_codec, "w").audio_rates or (self._in.rate,)
             self._stream = out.add_stream(
                 out.default_audio_codec,
-                # Opus has no 44.1 kHz.
-                rate=48000 if "opus" in out.default_audio_codec else self._in.rate,
+                # Opus has no 44.1 kHz, AAC no 192 kHz; all that have such limits have this one.
+                rate=self._in.rate if self._in.rate in rates else 48000,
                 layout=_LAYOUTS.get(self._in.channels, "stereo"),
             )
         self._packets = self._read()

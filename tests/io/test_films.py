@@ -123,16 +123,19 @@ def test_sound_is_kept(tmp_path, name, sound, codec):
         assert [s.type for s in container.streams] == ["video", "audio"]
 
 
-def test_sound_of_a_rate_that_opus_lacks_is_resampled(tmp_path):
-    film = FilmFile(make_film(tmp_path / "a.mkv", sound="pcm_s16le", frames=25, hz=44100))
-    out = tmp_path / "out.webm"
+@pytest.mark.parametrize(
+    ("ending", "hz", "codec"), [("webm", 44100, "opus"), ("mp4", 192_000, "aac")]
+)
+def test_sound_of_a_rate_that_the_codec_lacks_is_resampled(tmp_path, ending, hz, codec):
+    film = FilmFile(make_film(tmp_path / "a.mkv", sound="pcm_s16le", frames=25, hz=hz))
+    out = tmp_path / f"out.{ending}"
     with FilmWriter(out, (48, 64), film.time_base, film.fps, film.audio) as writer:
         for frame in film:
             writer.add(frame.image, frame.ticks)
     with av.open(str(out)) as container:
         [track] = container.streams.audio
         heard = sum(frame.samples for frame in container.decode(track))
-        assert (track.codec_context.name, track.rate) == ("opus", 48000)
+        assert (track.codec_context.name, track.rate) == (codec, 48000)
     assert heard == pytest.approx(48000, rel=0.05)
 
 
