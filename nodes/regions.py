@@ -183,7 +183,7 @@ def _boxes(
         if isinstance(box, dict):
             x, y, width, height = (float(box[k]) for k in ("x", "y", "width", "height"))
             corners.append((x, y, x + width, y + height))
-            scores.append(float(box.get("score", 1.0)))
+            scores.append(_number(box.get("score")))
             continue
         a, b, c, d = (float(n) for n in box[:4])
         if box_format == BOX_FORMATS[1]:
@@ -208,7 +208,7 @@ def _plain(value: Any) -> Any:
 
 def _is_box(value: Any) -> bool:
     if isinstance(value, dict):
-        return {"x", "y", "width", "height"} <= set(value)
+        value = [value.get(key) for key in ("x", "y", "width", "height")]
     return (
         isinstance(value, list)
         and 4 <= len(value) <= 6

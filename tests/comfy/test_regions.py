@@ -53,7 +53,9 @@ def test_boxes_of_every_shape(regions):
     assert _corners(read([], 2)) == [[], []]
     assert _corners(read([[], [box]], 2)) == [[], [box]]
     assert _corners(read([[1, 2, 4, 6]], 1, "x y width height")) == [[box]]
-    assert _corners(read([{"x": 1, "y": 2, "width": 4, "height": 6}], 1)) == [[box]]
+    named = {"x": 1, "y": 2, "width": 4, "height": 6}
+    assert _corners(read([named], 1)) == [[box]]
+    assert read([{**named, "score": None}], 1)[0].scores.tolist() == [1]
 
 
 def test_boxes_outside_the_picture_mean_nobody(regions):
@@ -70,12 +72,16 @@ def test_boxes_without_area_mean_nobody(regions):
     assert _corners(regions.read_bbox([(0, 0, 0, 0), (1, 1, 9, 9)], 2)) == [[], [[1, 1, 9, 9]]]
 
 
-@pytest.mark.parametrize("value", [3, "box", [[1, 2]], [["a"] * 4], [[[1, 2, 3]]], {"a": 1}])
+@pytest.mark.parametrize(
+    "value", [3, "box", [[1, 2]], [["a"] * 4], [[[1, 2, 3]]], {"a": 1}, [None]]
+)
 def test_what_is_no_box_is_refused(regions, value):
     with pytest.raises(ValueError, match="boxes"):
         regions.read_bbox(value, 1)
     with pytest.raises(ValueError, match="for 2 frames"):
         regions.read_bbox([[[0, 0, 1, 1]], []], 3)
+    with pytest.raises(ValueError, match="boxes must be four numbers each"):
+        regions.read_bbox([{"x": None, "y": 2, "width": 4, "height": 6}], 1)
 
 
 def test_boxes_survive_the_socket(regions, pack):
