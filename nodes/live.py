@@ -47,7 +47,10 @@ class LiveProgress(Progress):
 
         check_interrupt()
         self._shown = now
-        preview = ("JPEG", Image.fromarray(picture()), _PREVIEW_PX)
+        image = Image.fromarray(picture())
+        # ComfyUI shrinks it, a thin one to nothing; its server would end on such a picture.
+        thin = min(image.size) * _PREVIEW_PX < max(image.size)
+        preview = None if thin else ("JPEG", image, _PREVIEW_PX)
         self._bar.update_absolute(done, total or self.total, preview)
 
 

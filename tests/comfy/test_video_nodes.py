@@ -215,6 +215,15 @@ def test_progress_and_pictures(node, make_model, memory_video, progress_bar):
     assert progress_bar.previews[0] == ("JPEG", (128, 128), 512)
 
 
+@pytest.mark.parametrize(("width", "shown"), [(512 * 8, 1), (512 * 8 + 8, 0)])
+def test_a_picture_too_thin_to_be_made_small_is_not_shown(node, poses, progress_bar, width, shown):
+    # ComfyUI's server ends on a preview without height.
+    size = {"size": "width x height", "width": width, "height": 8}
+    progress_bar.previews.clear()
+    node.DrawPoseVideo.execute(poses[:1], **size)
+    assert len(progress_bar.previews) == shown
+
+
 def test_cancel_ends_within_a_frame(node, make_model, memory_video, management):
     model = make_model()
     management.interrupt_after = 8
