@@ -100,7 +100,7 @@ def test_no_point_is_labelled_on_the_black_outside(clean: SyntheticBatch) -> Non
 def test_boxes_cover_everybody_that_is_drawn(batch: SyntheticBatch, clean: SyntheticBatch) -> None:
     for one in (batch, clean):
         for i in range(len(one.images)):
-            y, x = one.coverage[i].nonzero().unbind(-1)
+            y, x = (one.owner >= 0)[i].nonzero().unbind(-1)
             # The box of whoever owns the pixel.
             left, top, right, bottom = one.people_boxes[i, one.owner[i, y, x]].unbind(-1)
             inside = (x >= left - 1) & (x <= right + 1) & (y >= top - 1) & (y <= bottom + 1)
@@ -111,7 +111,7 @@ def test_boxes_cover_everybody_that_is_drawn(batch: SyntheticBatch, clean: Synth
 def test_a_lone_persons_box_is_tight(clean: SyntheticBatch) -> None:
     gaps = []
     for i in range(len(clean.images)):
-        y, x = clean.coverage[i].nonzero().unbind(-1)
+        y, x = (clean.owner >= 0)[i].nonzero().unbind(-1)
         drawn = torch.stack([x.min(), y.min(), x.max(), y.max()]).float()
         gaps.append((drawn - clean.people_boxes[i, 0]).abs())
     # A fingertip thinner than a pixel may be missed by every pixel centre.
@@ -140,7 +140,7 @@ def test_from_the_front_the_left_side_is_on_the_right(clean: SyntheticBatch) -> 
 
 
 def test_seen_points_lie_on_a_person(clean: SyntheticBatch) -> None:
-    near = torch.nn.functional.max_pool2d(clean.coverage.float()[:, None], 5, 1, 2)[:, 0]
+    near = torch.nn.functional.max_pool2d((clean.owner >= 0).float()[:, None], 5, 1, 2)[:, 0]
     on, count = 0.0, 0
     for i in range(len(near)):
         x, y = clean.keypoints[i, clean.visibility[i] == 2].round().long().unbind(-1)
