@@ -352,9 +352,10 @@ def _draw(
     ticks, first = next(drawn)
     audio = frames.audio if film.audio else None
     size = (first.shape[0], first.shape[1])
-    with FilmWriter(
-        output, size, frames.time_base, frames.fps, audio, film.crf, frames.pixel_aspect
-    ) as writer:
+    source = next(iter(steady)).people.image_hw
+    # A map of another shape, or in a reference's picture, does not have the source's pixels.
+    aspect = frames.pixel_aspect if size == map_size(max(size), source) else None
+    with FilmWriter(output, size, frames.time_base, frames.fps, audio, film.crf, aspect) as writer:
         writer.add(first, ticks)
         for i, (ticks, image) in enumerate(drawn, 2):
             writer.add(fit_picture(image, size), ticks)

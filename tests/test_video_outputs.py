@@ -136,13 +136,17 @@ def test_a_folder_of_frames_loses_those_of_a_longer_film_and_nothing_else(tmp_pa
     ]
 
 
-def test_the_shape_of_pixels_goes_over_into_the_film(tmp_path):
+@pytest.mark.parametrize(
+    ("size", "kept"), [(None, True), (80, True), ((96, 160), True), ((96, 170), False)]
+)
+def test_the_shape_of_pixels_goes_over_into_the_film(tmp_path, size, kept):
     source, out = tmp_path / "in.mp4", tmp_path / "o.mp4"
     with FilmWriter(source, HW, Fraction(1, 25), 25, pixel_aspect=Fraction(16, 15)) as writer:
         for ticks, image in enumerate(draw_clip(CLIP)):
             writer.add(image, ticks)
-    run_film(FakePose(CLIP), source, out)
-    assert open_frames(out).pixel_aspect == Fraction(16, 15)
+    run_film(FakePose(CLIP), source, out, film=FilmOptions(size=size))
+    # Whoever stretches the map has taken the pixels' shape into account.
+    assert open_frames(out).pixel_aspect == (Fraction(16, 15) if kept else None)
 
 
 def test_a_bad_picture_does_not_end_a_film_of_pictures(tmp_path):

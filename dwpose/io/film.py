@@ -29,8 +29,11 @@ ENDINGS: Final = tuple(_ENCODERS)
 _SOUND_AHEAD_S: Final = 1.0
 # Sound that is encoded anew has one or two channels.
 _LAYOUTS: Final = {1: "mono"}
-# What players expect in MP4, which may hold more.
-_PLAYED_IN_MP4: Final = ("aac", "mp3", "ac3", "eac3", "alac", "flac", "opus")
+# What players expect in MP4, which may hold more; QuickTime knows no FLAC and no Opus.
+_PLAYED_IN_MOV: Final = ("aac", "mp3", "ac3", "eac3", "alac")
+_PLAYED_IN_MP4: Final = (*_PLAYED_IN_MOV, "flac", "opus")
+# Every encoder takes sound of this rate.
+_USUAL_HZ: Final = 48_000
 # ITU-T H.273: BT.709 primaries, transfer and matrix.
 _BT709: Final = 1
 
@@ -158,26 +161,27 @@ class FilmWriter:
 
 
 class _Sound:
-    """Copies the first sound track, packet by packet."""
+    """Copies the first sound track that can be decoded, packet by packet."""
 
     def __init__(self, path: Path, out: Any) -> None:
         av = import_av()
         self._error = av.FFmpegError
         self._source = av.open(str(path), metadata_errors="ignore")
-        self._in = self._source.streams.audio[0]
+        self._in = next(t for t in self._source.streams.audio if t.codec_context)
         self._out = out
         name = self._in.codec_context.codec.canonical_name
-        self._copied = name in out.supported_codecs and (
-            name in _PLAYED_IN_MP4 or out.format.name not in ("mp4", "mov", "ipod")
-        )
+        known = out.supported_codecs
+        played = {"mov": _PLAYED_IN_MOV, "mp4": _PLAYED_IN_MP4, "ipod": _PLAYED_IN_MP4}
+        self._copied = name in known and name in played.get(out.format.name, known)
         if self._copied:
             self._stream = out.add_stream_from_template(self._in)
         else:
-            rates = av.Codec(out.default_audio_codec, "w").audio_rates or (self._in.rate,)
+            encoder = out.default_audio_codec
+            rates = av.Codec(encoder, "w").audio_rates
             self._stream = out.add_stream(
-                out.default_audio_codec,
-                # Opus has no 44.1 kHz, AAC no 192 kHz; all that have such limits have this one.
-                rate=self._in.rate if self._in.rate in rates else 48000,
+                encoder,
+                # Opus has no 44.1 kHz, AAC no 192 kHz.
+                rate=self._in.rate if rates is None or self._in.rate in rates else _USUAL_HZ,
                 layout=_LAYOUTS.get(self._in.channels, "stereo"),
             )
         self._packets = self._read()
@@ -186,7 +190,7 @@ class _Sound:
     def _read(self) -> Iterator[Any]:
         """Packets to write; what is damaged is left out."""
         with contextlib.suppress(self._error, OSError):
-            for packet in self._source.demux(self._in):
+            for packet in _in_order(self._source.demux(self._in)):
                 if self._copied:
                     if packet.dts is not None:
                         packet.stream = self._stream
@@ -212,6 +216,30 @@ class _Sound:
 
     def close(self) -> None:
         self._source.close()
+
+
+def _in_order(packets: Iterator[Any]) -> Iterator[Any]:
+    """Packets whose times rise, as films must have them; one that does not fit is left out.
+
+    Of two of which the second is not later, the first is wrong if the second is later than all
+    that were passed on. Packets without a time are passed on as they come.
+    """
+    last: int | None = None
+    held: Any = None
+    for packet in packets:
+        if held is not None and packet.dts is not None and packet.dts <= held.dts:
+            if last is None or packet.dts > last:
+                held = packet
+            continue
+        if held is not None:
+            last = held.dts
+            yield held
+        held = packet
+        if packet.dts is None:
+            held = None
+            yield packet
+    if held is not None:
+        yield held
 
 
 def try_film(

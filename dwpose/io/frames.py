@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from .images import ImageArray, load_image
-from .upright import upright
+from .upright import quarter_turns, upright
 
 log = logging.getLogger("dwpose")
 
@@ -60,8 +61,8 @@ class FrameSource:
         time_base: seconds of a tick.
         fps: frames a second, the mean where it varies.
         total: how many frames there should be, or None; a film's own estimate.
-        audio: a file whose sound belongs to the frames, or None.
-        pixel_aspect: width of a pixel over its height as the film says it; None where it does not.
+        audio: a file whose sound belongs to the frames and can be decoded, or None.
+        pixel_aspect: width over height of an upright frame's pixel; None where nothing tells it.
         damaged: frames that could not be decoded since they were last begun.
         once: frames can be had a single time: those of a webcam or a generator.
     """
@@ -122,8 +123,13 @@ class FilmFile(FrameSource):
             super().__init__(str(path), fps, total)
             self.origin = self.path
             self.time_base = stream.time_base or TICK
-            self.audio = self.path if container.streams.audio else None
+            known = any(track.codec_context for track in container.streams.audio)
+            self.audio = self.path if known else None
             self.pixel_aspect = stream.sample_aspect_ratio or None  # 0 means unknown
+            if self.pixel_aspect is not None:
+                first = next(self._decoded(container, stream), None)
+                if first is not None and quarter_turns(first) % 2:
+                    self.pixel_aspect = 1 / self.pixel_aspect
 
     def fingerprint(self) -> str | None:
         """Return what changes with the file: its size and its time."""
@@ -159,8 +165,7 @@ class FilmFile(FrameSource):
                     ticks = last + 1
                 last = ticks
                 if index >= start:
-                    image = upright(frame)
-                    yield Frame(index, image, ticks, float(ticks * self.time_base))
+                    yield Frame(index, upright(frame), ticks, float(ticks * self.time_base))
                 index += 1
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
@@ -300,14 +305,11 @@ class Webcam(FrameSource):
             raise ValueError(f"there is no camera {number}, or another program uses it")
         if fps:
             self.camera.set(cv2.CAP_PROP_FPS, fps)
-        super().__init__(
-            f"camera {number}", self.camera.get(cv2.CAP_PROP_FPS) or fps or DEFAULT_FPS, None
-        )
+        fps = self.camera.get(cv2.CAP_PROP_FPS) or fps or DEFAULT_FPS
+        super().__init__(f"camera {number}", fps, None)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Yield frames until the camera stops; closes it at the end."""
-        import time
-
         import cv2
 
         begin, index, last = time.monotonic(), 0, -1
@@ -354,11 +356,7 @@ def open_frames(source: Any, fps: float | None = None) -> FrameSource:
 
 
 def import_av() -> Any:
-    """Return PyAV's module.
-
-    Raises:
-        RuntimeError: it is not installed.
-    """
+    """Return PyAV's module; RuntimeError where it is not installed."""
     try:
         import av
     except ImportError:
@@ -379,8 +377,7 @@ def _checked_fps(fps: float | None) -> float:
 
 
 def _digest(files: Iterable[Path]) -> str:
-    stats = [(file.name, file.stat()) for file in files]
-    lines = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    lines = [(f.name, (stat := f.stat()).st_size, stat.st_mtime_ns) for f in files]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 

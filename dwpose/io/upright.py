@@ -37,6 +37,10 @@ def upright(frame: VideoFrame) -> ImageArray:
             dst_color_range="JPEG",
         )
         image = rgb.to_ndarray()
+    return np.ascontiguousarray(np.rot90(image, quarter_turns(frame)), dtype=np.uint8)
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Return how often a decoded frame has to be turned counterclockwise, 0 to 3."""
     # Degrees counterclockwise; anything else than quarter turns is not a way to hold a camera.
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns), dtype=np.uint8)
+    return round(getattr(frame, "rotation", 0) / 90) % 4

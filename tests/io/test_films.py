@@ -36,6 +36,8 @@ def make_film(path: Path, frames=6, size_hw=(48, 64), sound=None, pix_fmt="yuv42
         audio = out.add_stream(sound, rate=hz, layout="mono") if sound else None
         if "rotation" in more:
             stream.set_display_rotation(more["rotation"])
+        if "aspect" in more:
+            stream.codec_context.sample_aspect_ratio = more["aspect"]
         for i in range(frames):
             image = _picture(COLOURS[i % len(COLOURS)], size_hw)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt)
@@ -96,6 +98,12 @@ def test_rotation_flags_are_obeyed(tmp_path, angle, corner):
     assert white == [i == corner for i in range(4)]
 
 
+@pytest.mark.parametrize(("angle", "aspect"), [(180, "4/3"), (90, "3/4"), (-90, "3/4")])
+def test_pixels_are_turned_with_the_film(tmp_path, angle, aspect):
+    path = make_film(tmp_path / "turned.mp4", rotation=angle, aspect=Fraction(4, 3))
+    assert open_frames(path).pixel_aspect == Fraction(aspect)
+
+
 @pytest.mark.parametrize(
     ("name", "sound", "codec"),
     [("a.mp4", "aac", "aac"), ("a.mkv", "pcm_s16le", "aac"), ("a.mkv", "flac", "flac")],
@@ -137,6 +145,44 @@ def test_sound_of_a_rate_that_the_codec_lacks_is_resampled(tmp_path, ending, hz,
         heard = sum(frame.samples for frame in container.decode(track))
         assert (track.codec_context.name, track.rate) == (codec, 48000)
     assert heard == pytest.approx(48000, rel=0.05)
+
+
+def _copied(film: FilmFile, out: Path) -> Path:
+    with FilmWriter(out, (48, 64), film.time_base, film.fps, film.audio) as writer:
+        for frame in film:
+            writer.add(frame.image, frame.ticks)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("sound", "hz", "name"),
+    [("libopus", 48000, "o.mov"), ("pcm_s16le", 192_000, "o.mp4"), ("pcm_s16le", 6000, "o.mp4")],
+)
+def test_sound_that_the_container_or_its_encoder_lacks_is_made_anew(tmp_path, sound, hz, name):
+    out = _copied(FilmFile(make_film(tmp_path / "a.mkv", sound=sound, hz=hz)), tmp_path / name)
+    with av.open(str(out)) as container:
+        track = container.streams.audio[0]
+        assert (track.codec_context.name, track.rate) == ("aac", 48000)
+
+
+def test_sound_of_an_unknown_kind_is_none(tmp_path):
+    path = make_film(tmp_path / "a.mkv", sound="aac", hz=44100)
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    film = FilmFile(path)
+    assert film.audio is None
+    assert len(list(FilmFile(_copied(film, tmp_path / "o.mp4")))) == 6
+
+
+@pytest.mark.parametrize("name", ["o.mp4", "o.webm"])
+def test_sound_whose_time_jumps_and_comes_back_is_taken_over_without_the_jump(tmp_path, name):
+    source = make_film(tmp_path / "a.ts", sound="aac", frames=50)
+    stream = bytearray(source.read_bytes())
+    starts = [i for i in range(len(stream)) if stream[i : i + 4] == b"\0\0\1\xc0"]
+    stream[starts[len(starts) // 2] + 9] |= 2  # the second bit of the time: 11 930 s
+    source.write_bytes(stream)
+    with av.open(str(_copied(FilmFile(source), tmp_path / name))) as container:
+        heard = [float(f.pts * f.time_base) for f in container.decode(audio=0)]
+    assert 1.8 < heard[-1] < 2.2
 
 
 def test_damaged_sound_leaves_out_no_more_than_the_damage(tmp_path):
