@@ -211,11 +211,12 @@ def read_proportions(
     """
     text = os.fspath(reference)
     path = Path(text)
-    if not path.exists() and "=" in text:
+    # Those of `os` take numbers longer than any name for what is not there.
+    if not os.path.exists(text) and "=" in text:
         pairs = (item.partition("=") for item in text.split(","))
         given = {name.strip(): value for name, _, value in pairs}
         return Proportions.from_dict({**LENGTHS, **given})
-    if not path.is_file():
+    if not os.path.isfile(text):
         raise FileNotFoundError(f"there is no picture or keypoint file {text!r} to measure")
     if path.suffix.lower() == ".json":
         from .io.openpose_json import load

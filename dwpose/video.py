@@ -203,6 +203,9 @@ def check_film(
         raise ValueError("output or json_path must be given; there is nothing to write")
     if json_path is not None:
         check_place(json_path, frames.origin)
+    first = None if frames.once else next(frames.frames(), None)
+    if first is None and not frames.once:
+        raise ValueError(f"{frames.name} has no frames that can be decoded")
     if output is None:
         return
     is_film = Path(output).suffix.lower() in ENDINGS
@@ -211,16 +214,13 @@ def check_film(
     check_place(output, frames.origin, is_folder=not is_film)
     if json_path is not None and Path(output).resolve() == Path(json_path).resolve():
         raise ValueError(f"{output} cannot be the drawings and the keypoints; give two names")
-    if frames.once:
+    if first is None:
         if film.overlay:
             raise ValueError(
                 f"overlay needs the frames twice, and {frames.name} come only once; "
                 "give a list, a folder or a film"
             )
         return
-    first = next(frames.frames(), None)
-    if first is None:
-        raise ValueError(f"{frames.name} has no frames that can be decoded")
     if is_film:
         size = film.size_of((first.image.shape[0], first.image.shape[1]))
         audio = frames.audio if film.audio else None

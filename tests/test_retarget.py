@@ -10,6 +10,7 @@ import pytest
 from dwpose.io import openpose_json
 from dwpose.proportions import Proportions, read_proportions
 from dwpose.retarget import Retargeter, RetargetOptions
+from dwpose.sequences import track_ids
 from dwpose.skeleton import FACE, LEFT_HAND
 from dwpose.training.synthetic.motion import (
     Act,
@@ -255,6 +256,9 @@ def test_errors_say_what_to_do():
         Proportions.from_people(People.empty((10, 10)))
     with pytest.raises(ValueError, match="nobody to retarget"):
         Retargeter(Proportions.average()).fit([People.empty((10, 10))])
+    known = np.unique(np.concatenate([track_ids(frame) for frame in frames]))
+    with pytest.raises(ValueError, match=f"has the id 99; there are {known[0]}"):
+        Retargeter(Proportions.average()).fit(frames, 99)
     nobody = Retargeter(Proportions.average()).fit(frames).apply(People.empty((480, 832)))
     assert len(nobody) == 0
 

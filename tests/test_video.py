@@ -358,6 +358,7 @@ def test_proportions_come_from_a_picture_a_file_or_numbers(model, film, tmp_path
         ("nowhere.png", "no picture"),
         ("nose=3", "unknown"),
         ("arm=x", "number"),
+        ("arm=x" + "0" * 300, "number"),
     ):
         words = ["--json", str(tmp_path / "x.json"), "--retarget", wrong]
         assert main(["video", str(film), *words]) == 2

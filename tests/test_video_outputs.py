@@ -63,6 +63,11 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         (["FILM", "-o", "o.mp4", "--json", "file/a/poses.json"], "nothing can be written in"),
         (["FILM", "-o", "o.mp4", "--track-id", "0"], "need --retarget"),
         (["FILM", "-o", "o.mp4", "--framing", "fit"], "need --retarget"),
+        (
+            ["FILM", "-o", "o.mp4", "--overlay", "--retarget", "arm=1", "--framing", "fit"],
+            "leave --framing",
+        ),
+        (["EMPTY", "--json", "o.json"], "no frames that can be decoded"),
     ],
 )
 def test_what_cannot_be_written_is_refused_first(
@@ -71,7 +76,12 @@ def test_what_cannot_be_written_is_refused_first(
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "file").write_text("")
     save_image(tmp_path / "frames" / "1.png", np.zeros((8, 8, 3), np.uint8))
-    names = {"FILM": str(film), "FRAMES": str(tmp_path / "frames")}
+    # A film that opens, of a kind that nobody knows.
+    with FilmWriter(tmp_path / "in" / "empty.mkv", HW, Fraction(1, 25), 25) as writer:
+        writer.add(np.zeros((*HW, 3), np.uint8), 0)
+    empty = tmp_path / "in" / "empty.mkv"
+    empty.write_bytes(empty.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_ZZZZZ/ISO/AVC"))
+    names = {"FILM": str(film), "FRAMES": str(tmp_path / "frames"), "EMPTY": str(empty)}
     words = [
         names.get(a, str(tmp_path / a) if Path(a).suffix in (".mp4", ".json") or a == "file" else a)
         for a in arguments
@@ -83,6 +93,25 @@ def test_what_cannot_be_written_is_refused_first(
     assert len(err.splitlines()) == 1
     assert film.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.mp4", "frames", "in"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--fps", "5"], "--fps for a film, which has its own frame times, has no effect"),
+        (["--overlay", "--size", "64"], "--size for an overlay"),
+        (["--no-smooth", "--strength", "2"], "--strength with --no-smooth has no effect"),
+        (["--no-smooth", "--max-gap", "0"], "--max-gap with --no-smooth has no effect"),
+        (["--no-sanity", "--keep", "hands"], "--keep with --no-sanity has no effect"),
+        (["--strength", "2", "--max-gap", "0", "--keep", "hands", "--size", "64"], None),
+    ],
+)
+def test_options_without_effect_are_named(film, tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.setattr(command, "open_model", lambda args, say: FakePose(CLIP))
+    assert main(["video", str(film), "-o", str(tmp_path / "o.mp4"), *words]) == 0
+    err = capsys.readouterr().err
+    assert (message or "") in err
+    assert err.count("no effect") == (message is not None)
 
 
 def test_a_size_that_no_encoder_takes_is_refused_first(no_work, tmp_path, capsys):

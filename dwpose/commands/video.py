@@ -162,10 +162,14 @@ def run(args: argparse.Namespace) -> int:
             )
         if args.retarget is None and (args.track_id is not None or args.framing != "keep"):
             raise ValueError("--track-id and --framing need --retarget")
+        if args.overlay and args.framing != "keep":
+            raise ValueError("--overlay needs the driver's picture: leave --framing at keep")
         output = None if args.output is None else Path(args.output)
         if not Path(args.source).exists():
             raise FileNotFoundError(f"there is no film or folder {args.source!r}")
         frames = open_frames(args.source, args.fps)
+        for what in _without_effect(args):
+            _say(f"{what} has no effect")
         follow = FollowOptions(**{k: v for k, v in numbers.items() if v is not None})
         film = FilmOptions(
             overlay=args.overlay,
@@ -227,6 +231,22 @@ def run(args: argparse.Namespace) -> int:
     if output is not None and output.suffix.lower() in ENDINGS and not args.no_audio:
         _say("with sound" if frames.audio else "the source has no sound")
     return 0
+
+
+def _without_effect(args: argparse.Namespace) -> list[str]:
+    """What was asked for and cannot count beside the rest."""
+    is_folder = Path(args.source).is_dir()
+    return [
+        what
+        for what, asked in (
+            ("--fps for a film, which has its own frame times,", args.fps and not is_folder),
+            ("--size for an overlay, which has the film's size,", args.overlay and args.size),
+            ("--strength with --no-smooth", not args.smooth and args.strength),
+            ("--max-gap with --no-smooth", not args.smooth and args.max_gap is not None),
+            ("--keep with --no-sanity", args.no_sanity and args.keep),
+        )
+        if asked
+    ]
 
 
 def _stop_tidily() -> Any:
