@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from .atomic import remove_strays, temporary_beside
+from .clock import RESTART_S
 from .frames import import_av
 from .images import ImageArray
 
@@ -222,15 +223,23 @@ def _in_order(packets: Iterator[Any]) -> Iterator[Any]:
     """Packets whose times rise, as films must have them; one that does not fit is left out.
 
     Of two of which the second is not later, the first is wrong if the second is later than all
-    that were passed on. Packets without a time are passed on as they come.
+    that were passed on. Where times begin anew they go on after the last. Packets without a time
+    are passed on as they come.
     """
     last: int | None = None
     held: Any = None
+    shift = 0
     for packet in packets:
+        _move(packet, shift)
         if held is not None and packet.dts is not None and packet.dts <= held.dts:
             if last is None or packet.dts > last:
                 held = packet
-            continue
+                continue
+            if held.dts - packet.dts < RESTART_S / packet.time_base:
+                continue
+            on = held.dts + (held.duration or 1) - packet.dts
+            _move(packet, on)
+            shift += on
         if held is not None:
             last = held.dts
             yield held
@@ -240,6 +249,13 @@ def _in_order(packets: Iterator[Any]) -> Iterator[Any]:
             yield packet
     if held is not None:
         yield held
+
+
+def _move(packet: Any, ticks: int) -> None:
+    if ticks and packet.dts is not None:
+        packet.dts += ticks
+    if ticks and packet.pts is not None:
+        packet.pts += ticks
 
 
 def try_film(

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from .clock import RisingTimes
 from .images import ImageArray, load_image
 from .upright import quarter_turns, upright
 
@@ -95,8 +96,9 @@ class FilmFile(FrameSource):
     """A file that PyAV opens.
 
     Frame times are the file's own. Where a frame has none, or one that is not later than that of
-    the frame before, it follows by one mean frame, or by one tick. Rotation flags are obeyed. What
-    cannot be decoded is passed over and counted; a file that ends too early just ends.
+    the frame before, it follows by one mean frame, or by one tick; where times begin anew they go
+    on (see `clock`). Rotation flags are obeyed. What cannot be decoded is passed over and counted;
+    a file that ends too early just ends.
 
     Args:
         path: the file.
@@ -150,23 +152,15 @@ class FilmFile(FrameSource):
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Yield the frames from number `start` on; those before are decoded, not converted."""
-        step = max(round(1 / (self.fps * self.time_base)), 1)
-        last: int | None = None
-        index = 0
+        times = RisingTimes(max(round(1 / (self.fps * self.time_base)), 1), self.time_base)
         self.damaged = 0
         with self._open() as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            for frame in self._decoded(container, stream):
-                ticks = frame.pts
-                if ticks is None:
-                    ticks = 0 if last is None else last + step
-                elif last is not None and ticks <= last:
-                    ticks = last + 1
-                last = ticks
+            for index, frame in enumerate(self._decoded(container, stream)):
+                ticks = times.next(frame.pts)
                 if index >= start:
                     yield Frame(index, upright(frame), ticks, float(ticks * self.time_base))
-                index += 1
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
         av = import_av()

@@ -185,6 +185,20 @@ def test_sound_whose_time_jumps_and_comes_back_is_taken_over_without_the_jump(tm
     assert 1.8 < heard[-1] < 2.2
 
 
+@pytest.mark.parametrize("name", ["o.mp4", "o.webm"])
+def test_films_that_were_put_one_behind_the_other_play_so(tmp_path, name):
+    source = make_film(tmp_path / "a.ts", sound="aac", frames=25)
+    source.write_bytes(source.read_bytes() * 3)
+    film = FilmFile(source)
+    times = [frame.time_s for frame in film]
+    np.testing.assert_allclose(np.diff(times), 0.04, atol=1e-6)
+    assert len(times) == 75
+    with av.open(str(_copied(film, tmp_path / name))) as container:
+        heard = [float(f.pts * f.time_base) for f in container.decode(audio=0)]
+    # The sound of each is longer than its pictures by what AAC needs.
+    assert 2.8 < heard[-1] < 3.5
+
+
 def test_damaged_sound_leaves_out_no_more_than_the_damage(tmp_path):
     source = make_film(tmp_path / "a.mkv", sound="aac", frames=100)
     with av.open(str(source)) as container:
