@@ -97,8 +97,11 @@ def stream(
         uint8 [H, W, 3] RGB and the people in it, who keep their `track_ids`.
 
     Raises:
-        FileNotFoundError, ValueError, TypeError, RuntimeError: see `io.frames.open_frames`.
+        FileNotFoundError, ValueError, TypeError, RuntimeError: see `io.frames.open_frames`; also
+            where a number is negative or unknown.
     """
+    if start < 0:
+        raise ValueError(f"start must be 0 or more, got {start}")
     frames = open_frames(source, fps)
     chosen = follow_options(frames, options, **numbers)
     follower = make_follower(pose, chosen, second_look)
@@ -111,11 +114,10 @@ def follow_options(
     """Return the options for a source: those given, or its defaults, with numbers changed."""
     if options is None:
         options = FollowOptions(stride=1) if isinstance(frames, Webcam) else FollowOptions()
-    try:
-        return replace(options, **numbers)
-    except TypeError:
-        known = ", ".join(vars(options))
-        raise TypeError(f"{', '.join(numbers)}: the numbers are {known}") from None
+    unknown = sorted(set(numbers) - set(vars(options)))
+    if unknown:
+        raise TypeError(f"{', '.join(unknown)}: the numbers are {', '.join(vars(options))}")
+    return replace(options, **numbers)
 
 
 def _frames(

@@ -357,6 +357,8 @@ def test_stream_steadies_and_mends_unless_told_otherwise():
 def test_stream_knows_its_numbers():
     with pytest.raises(TypeError, match="detect_every"):
         stream(FakePose(_walk([ONE], 1)), [], wrong=1)
+    with pytest.raises(ValueError, match="start must be 0 or more, got -5"):
+        stream(FakePose(_walk([ONE], 1)), [], start=-5)
     with pytest.raises(TypeError, match="source"):
         stream(FakePose(_walk([ONE], 1)), 1.5)
 
