@@ -40,6 +40,9 @@ _SURE: Final = 1.5
 # How often stiff curves are loosened, and by what factor on their miss at once.
 _FOLLOW_ROUNDS: Final = 2
 _MOST_AT_ONCE: Final = 100.0
+# No film has more frames a second. Those of damaged times may lie a tick apart, and the fourth
+# power of such a step leaves the equations no digits.
+_LEAST_STEP_S: Final = 0.001
 # Weight of what was not seen: only keeps the equations solvable.
 NOTHING: Final = 1e-9
 
@@ -119,8 +122,9 @@ class Spline:
     """
 
     def __init__(self, times: Array, usable: npt.NDArray[np.bool_]) -> None:
-        self.times = times
-        first, second = np.diff(times)[:-1], np.diff(times)[1:]
+        steps = np.maximum(np.diff(times), _LEAST_STEP_S)
+        self.times = np.concatenate(([0.0], np.cumsum(steps)))
+        first, second = steps[:-1], steps[1:]
         both = first + second
         # Second derivative at the middle of three frames that need not be evenly spaced.
         self.bend = (2 / (first * both), -2 / (first * second), 2 / (second * both))

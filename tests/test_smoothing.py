@@ -290,6 +290,19 @@ def test_nan_points_are_not_seen_and_spoil_nothing():
     assert np.isfinite(points_of(got)).all()
 
 
+def test_frames_a_tick_apart_spoil_nothing():
+    # What films of damaged times have, between others: some at once, then nothing for a while.
+    rng = np.random.default_rng(3)
+    for seed in range(12):
+        _, noisy, scores = clip(seed, act=Act(speed=4), times=TIMES[:40])
+        scores = rng.uniform(0.0, 1.0, scores.shape)
+        times = np.cumsum(rng.choice([1e-5, 1 / FPS, 3.0], 40))
+        result = smooth_sequence(as_people(noisy, scores), times)
+        points, span = points_of(result.people), np.ptp(noisy, axis=0).max()
+        assert np.isfinite(points).all()
+        assert np.abs(points - noisy).max() < span
+
+
 def as_people_with_nan(noisy, scores):
     boxes = Boxes(np.array([[0.0, 0, 100, 100]]))
     return [
