@@ -247,7 +247,8 @@ class StreamSmoother:
             size = float(np.ptp(points[seen], axis=0).max())
             person.size = size if person.size == 0 else person.size + 0.05 * (size - person.size)
         size = max(person.size, 1.0)
-        trust = np.clip(scores.astype(np.float64), 1e-3, 1.0)
+        # What is not seen may have no number for a score; it would stay in the memory for good.
+        trust = np.where(seen, np.clip(scores.astype(np.float64), 1e-3, 1.0), 1e-3)
         points = np.where(seen[:, None], points, 0.0)
         hz = np.full(NUM_KEYPOINTS, effective_hz(options.body_hz, options.strength))
         still = np.zeros(NUM_KEYPOINTS)

@@ -288,6 +288,8 @@ def test_nan_points_are_not_seen_and_spoil_nothing():
     assert result.filled[50][0, 9]
     got = stream(as_people_with_nan(noisy, scores))
     assert np.isfinite(points_of(got)).all()
+    scores[60, 7] = np.nan
+    assert np.isfinite(points_of(stream(as_people_with_nan(noisy, scores)))).all()
 
 
 def test_frames_a_tick_apart_spoil_nothing():
