@@ -83,7 +83,7 @@ class FilmWriter:
         self._temporary = temporary_beside(self.path, ending)
         self._frame = av.VideoFrame
         self._error = av.FFmpegError
-        self._container = av.open(str(self._temporary), "w")
+        self._container = av.open(str(self._temporary.absolute()), "w")
         self._time_base = time_base
         self._sound: _Sound | None = None
         try:
@@ -167,7 +167,7 @@ class _Sound:
     def __init__(self, path: Path, out: Any) -> None:
         av = import_av()
         self._error = av.FFmpegError
-        self._source = av.open(str(path), metadata_errors="ignore")
+        self._source = av.open(str(path.absolute()), metadata_errors="ignore")
         self._in = next(t for t in self._source.streams.audio if t.codec_context)
         self._out = out
         name = self._in.codec_context.codec.canonical_name

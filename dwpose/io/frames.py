@@ -140,7 +140,8 @@ class FilmFile(FrameSource):
     def _open(self) -> Any:
         av = import_av()
         try:
-            container = av.open(str(self.path), metadata_errors="ignore")
+            # Of a whole path FFmpeg takes nothing for a protocol, not even the start of "a:b.mp4".
+            container = av.open(str(self.path.absolute()), metadata_errors="ignore")
         except (av.FFmpegError, OSError) as error:
             raise ValueError(
                 f"{str(self.path)!r} is not a film that can be read ({error})"

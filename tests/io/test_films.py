@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -256,6 +257,15 @@ def test_what_is_no_film(tmp_path):
         open_frames(tmp_path / "b.mp4")
     with pytest.raises(ValueError, match="must end in"):
         FilmWriter(tmp_path / "c.txt", (8, 8), Fraction(1, 25), 25)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows no such names")
+def test_names_with_colons_are_no_protocols(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("12:30").mkdir()
+    make_film(tmp_path / "12:30" / "pipe:1.mkv", sound="aac")
+    out = _copied(FilmFile("12:30/pipe:1.mkv"), Path("12:30/take:1.mkv"))
+    assert len(list(open_frames(out))) == 6
 
 
 def test_an_error_leaves_nothing(tmp_path):
