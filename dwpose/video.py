@@ -212,8 +212,11 @@ def check_film(
     if Path(output).suffix and not Path(output).is_dir():
         check_ending(Path(output))
     check_place(output, frames.origin, is_folder=not is_film)
-    if json_path is not None and Path(output).resolve() == Path(json_path).resolve():
+    places = [str(Path(path).resolve()) for path in (output, json_path) if path is not None]
+    if len(set(places)) < len(places):
         raise ValueError(f"{output} cannot be the drawings and the keypoints; give two names")
+    if places[-1].startswith(places[0] + JOURNAL_SUFFIX):
+        raise ValueError(f"{json_path} is where finished frames are kept; give another name")
     if first is None:
         if film.overlay:
             raise ValueError(

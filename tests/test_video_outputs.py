@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from dwpose.io.frames import open_frames
 from dwpose.io.images import save_image
 from dwpose.training.synthetic.numeric_clips import Walker, walk
 from dwpose.training.synthetic.oracle import draw_clip
-from dwpose.video import FilmOptions, run_film
+from dwpose.video import JOURNAL_SUFFIX, FilmOptions, run_film
 
 from .fake_pose import FakePose
 
 pytest.importorskip("av")
 
+POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 HW = (96, 160)
 CLIP = walk([Walker((30, 52), (60, 52), 64)], 0.4, image_hw=HW)
 FRAMES = len(CLIP.truth)
@@ -59,6 +61,9 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         (["FILM", "--json", "FILM"], "overwrite"),
         (["FRAMES", "-o", "FRAMES"], "overwrite"),
         (["FRAMES", "-o", "file"], "is a file"),
+        pytest.param(["FILM", "--json", "PIPE"], "no ordinary file", marks=POSIX),
+        pytest.param(["FILM", "--json", os.devnull], "no ordinary file", marks=POSIX),
+        (["FILM", "-o", "JOURNALED", "--json", "JOURNAL"], "finished frames are kept"),
         (["FILM", "--json", "file/poses.json"], "nothing can be written in"),
         (["FILM", "-o", "o.mp4", "--json", "file/a/poses.json"], "nothing can be written in"),
         (["FILM", "-o", "o.mp4", "--track-id", "0"], "need --retarget"),
@@ -81,11 +86,21 @@ def test_what_cannot_be_written_is_refused_first(
         writer.add(np.zeros((*HW, 3), np.uint8), 0)
     empty = tmp_path / "in" / "empty.mkv"
     empty.write_bytes(empty.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_ZZZZZ/ISO/AVC"))
-    names = {"FILM": str(film), "FRAMES": str(tmp_path / "frames"), "EMPTY": str(empty)}
+    journaled = tmp_path / "o.mp4"
+    names = {
+        "JOURNALED": str(journaled),
+        "JOURNAL": f"{journaled}{JOURNAL_SUFFIX}",
+        "FILM": str(film),
+        "FRAMES": str(tmp_path / "frames"),
+        "EMPTY": str(empty),
+    }
     words = [
         names.get(a, str(tmp_path / a) if Path(a).suffix in (".mp4", ".json") or a == "file" else a)
         for a in arguments
     ]
+    if "PIPE" in words:
+        os.mkfifo(tmp_path / "in" / "pipe")
+        words[words.index("PIPE")] = str(tmp_path / "in" / "pipe")
     before = film.read_bytes()
     assert main(["video", *words]) == 2
     err = capsys.readouterr().err

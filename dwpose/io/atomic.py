@@ -69,8 +69,8 @@ def check_place(
         is_folder: it is to be a folder.
 
     Raises:
-        ValueError: it is the source, is a folder instead of a file or the other way round, or its
-            folder cannot be written.
+        ValueError: it is the source, is a folder instead of a file or the other way round, is a
+            device or the like, or its folder cannot be written.
     """
     target = Path(path)
     if source is not None and target.resolve() == source.resolve():
@@ -80,6 +80,9 @@ def check_place(
     if target.exists() and is_folder and not target.is_dir():
         raise ValueError(f"{target} is a file; give the name of a folder, or of a film")
     whole = target.absolute()
+    # What is written is put there whole, in the place of what has the name: of a device, say.
+    if target.exists() and (whole.parent == Path("/dev") or not (is_folder or target.is_file())):
+        raise ValueError(f"{target} is no ordinary file; give the name of one")
     above = next(
         p for p in (whole if whole.is_dir() else whole.parent, *whole.parents) if p.exists()
     )
