@@ -163,7 +163,7 @@ def run_film(
     frames = open_frames(source, fps)
     check_film(frames, output, json_path, film)
     chosen = follow_options(frames, follow)
-    target = Path(output if output is not None else str(json_path))
+    target = Path(output if output is not None else str(json_path)).absolute()
     path = Path(journal) if journal is not None else target.with_name(target.name + JOURNAL_SUFFIX)
     known = _about(frames, chosen, second_look) | (about or {})
     with contextlib.ExitStack() as stack:

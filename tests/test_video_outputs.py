@@ -68,6 +68,8 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         (["FILM", "-o", "o.mp4", "--json", "file/a/poses.json"], "nothing can be written in"),
         (["FILM", "-o", "o.mp4", "--track-id", "0"], "need --retarget"),
         (["FILM", "-o", "o.mp4", "--framing", "fit"], "need --retarget"),
+        (["FILM", "-o", ""], "nothing to write"),
+        (["", "-o", "o.mp4"], "no film or folder ''"),
         (
             ["FILM", "-o", "o.mp4", "--overlay", "--retarget", "arm=1", "--framing", "fit"],
             "leave --framing",
@@ -178,6 +180,14 @@ def test_a_folder_of_frames_loses_those_of_a_longer_film_and_nothing_else(tmp_pa
         "cover.png",
         "notes.jpg",
     ]
+
+
+def test_the_current_folder_takes_frames(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run_film(FakePose(CLIP), list(draw_clip(CLIP)), ".")
+    assert len(list(Path().glob("*.png"))) == FRAMES
+    assert [p.name for p in tmp_path.iterdir()] == ["here"]
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
 
     numbers = {"batch": args.batch, "stride": args.stride, "detect_every": args.detect_every}
     try:
-        if args.output is None and args.json is None:
+        if not args.output and not args.json:
             raise ValueError(
                 "there is nothing to write; give -o OUT.mp4, --json POSES.json or both"
             )
@@ -164,8 +164,9 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError("--track-id and --framing need --retarget")
         if args.overlay and args.framing != "keep":
             raise ValueError("--overlay needs the driver's picture: leave --framing at keep")
-        output = None if args.output is None else Path(args.output)
-        if not Path(args.source).exists():
+        # Of no name Path makes the current folder.
+        output = Path(args.output) if args.output else None
+        if not args.source or not Path(args.source).exists():
             raise FileNotFoundError(f"there is no film or folder {args.source!r}")
         frames = open_frames(args.source, args.fps)
         for what in _without_effect(args):
@@ -181,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
             threshold=args.threshold.get("body", DEFAULT_THRESHOLD),
         )
         smoothing, sanity = smoothing_of(args), sanity_of(args)
-        check_film(frames, output, args.json, film)
+        check_film(frames, output, args.json or None, film)
         model = open_model(args, _say)
         retarget = _retargeter(args, model)
     except (TypeError, ValueError, FileNotFoundError) as error:
@@ -197,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
             model,
             frames,
             output,
-            args.json,
+            args.json or None,
             follow=follow,
             second_look=SecondLookOptions() if args.second_look else None,
             sanity=sanity,
