@@ -257,7 +257,7 @@ def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match="nobody to retarget"):
         Retargeter(Proportions.average()).fit([People.empty((10, 10))])
     known = np.unique(np.concatenate([track_ids(frame) for frame in frames]))
-    with pytest.raises(ValueError, match=f"has the id 99; there are {known[0]}"):
+    with pytest.raises(ValueError, match=f"has the id 99; ids are {known[0]}"):
         Retargeter(Proportions.average()).fit(frames, 99)
     nobody = Retargeter(Proportions.average()).fit(frames).apply(People.empty((480, 832)))
     assert len(nobody) == 0
