@@ -189,8 +189,8 @@ def _megvii(
 _ENTRIES = (
     ModelEntry(
         BUILTIN_ESTIMATOR, "estimator", "rtmpose", "lite", _SMALL, None, None,
-        "builtin-lite.safetensors", 8309710,
-        "b7e7d35f9020ef8baac64878edb7010bcfe09c2d50d4a2e83bd9e8b5674dd352", APACHE,
+        "builtin-lite.safetensors", 8309718,
+        "c9a1aff405ac1d564ce8cedfe194bba9a291d69e5112840a0666d00ac175bcb3", APACHE,
         "ships with the package; learned poses from synthetic people alone; a start, not the best",
         builtin=True,
     ),
