@@ -48,6 +48,11 @@ class Ranks:
         """Whether the flag is set in any process; all of them have to call this."""
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
+    def wait(self) -> None:
+        """Return when all processes have called this."""
+        if self.world > 1:
+            dist.barrier()
+
 
 def join(device: str = "auto") -> Ranks:
     """Find out who this process is; torchrun's processes connect here.

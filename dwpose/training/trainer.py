@@ -262,6 +262,8 @@ class Trainer:
                     self._measure(journal)
             self.save()
         self._tell_end()
+        # One process writes the files. If another ends meanwhile and fails at that, all are ended.
+        self.ranks.wait()
         return self.finished
 
     def _journal(self) -> AbstractContextManager[Journal | None]:

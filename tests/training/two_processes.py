@@ -11,6 +11,7 @@ from dwpose.models.rtmpose import RTMPose, RTMPoseConfig
 from dwpose.training.distill import StageOne, StageTwo
 from dwpose.training.distributed import join, leave
 from dwpose.training.learner import LearnerConfig
+from dwpose.training.plots import CURVES
 from dwpose.training.supervised import StudentAlone
 from dwpose.training.trainer import TrainConfig, Trainer
 
@@ -61,6 +62,8 @@ def main(folder):
         config = TrainConfig(learner, epochs=1, log_every=1, bar=False)
         source = Slices(ranks.rank, ranks.world)
         Trainer(make(), source, config, Path(folder) / kind, ranks).run()
+        # Written by the first process, and there for all when a run is over.
+        assert (Path(folder) / kind / CURVES).exists()
     leave()
 
 
