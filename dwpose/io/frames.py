@@ -128,7 +128,7 @@ class FilmFile(FrameSource):
             known = any(track.codec_context for track in container.streams.audio)
             self.audio = self.path if known else None
             self.pixel_aspect = stream.sample_aspect_ratio or None  # 0 means unknown
-            if self.pixel_aspect is not None:
+            if self.pixel_aspect not in (None, 1):
                 first = next(self._decoded(container, stream), None)
                 if first is not None and quarter_turns(first) % 2:
                     self.pixel_aspect = 1 / self.pixel_aspect
@@ -351,7 +351,11 @@ def open_frames(source: Any, fps: float | None = None) -> FrameSource:
 
 
 def import_av() -> Any:
-    """Return PyAV's module; RuntimeError where it is not installed."""
+    """Return PyAV's module.
+
+    Raises:
+        RuntimeError: it is not installed.
+    """
     try:
         import av
     except ImportError:
@@ -372,7 +376,8 @@ def _checked_fps(fps: float | None) -> float:
 
 
 def _digest(files: Iterable[Path]) -> str:
-    lines = [(f.name, (stat := f.stat()).st_size, stat.st_mtime_ns) for f in files]
+    stats = [(file.name, file.stat()) for file in files]
+    lines = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
